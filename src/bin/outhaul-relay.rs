@@ -1,0 +1,5 @@
+//! The relay: see `outhaul::relay`.
+
+fn main() -> std::process::ExitCode {
+    outhaul::relay::main()
+}

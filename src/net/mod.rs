@@ -1,0 +1,3 @@
+//! The only room that opens sockets.
+
+pub mod tunnel;

@@ -1,0 +1,4 @@
+//! What the programs tell about themselves: logs and metrics.
+
+pub mod logging;
+pub mod metrics;
