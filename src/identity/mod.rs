@@ -1,1 +1,6 @@
-//! To come.
+//! Keys, enrolment and proofs, for both ends.
+
+pub mod api_key;
+pub mod handshake;
+pub mod keys;
+pub mod token;

@@ -1,3 +1,8 @@
 //! The only room that opens sockets.
 
+pub mod dial;
+pub mod local;
+pub mod reload;
+pub mod tls;
 pub mod tunnel;
+pub mod websocket;
