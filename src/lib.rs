@@ -7,8 +7,8 @@
 //! holds the table):
 //!
 //! - [`common`]: identifiers, secrets, time, limits, problem documents. No input or output.
-//! - [`config`], [`telemetry`], [`tunnel`]: reading files into values; logs and metrics; the protocol as a pure
-//!   state machine.
+//! - [`config`], [`telemetry`], [`terminal`], [`tunnel`]: reading files into values; logs and metrics; what both
+//!   command lines share; the protocol as a pure state machine.
 //! - [`net`], [`identity`]: the only room that opens sockets; keys, enrolment and proofs.
 //! - [`agent`] and [`relay`]: the two programs. They never import each other.
 
@@ -17,6 +17,7 @@ pub mod config;
 pub mod identity;
 pub mod net;
 pub mod telemetry;
+pub mod terminal;
 pub mod tunnel;
 
 #[cfg(feature = "agent")]

@@ -1,0 +1,146 @@
+//! The command line of `outhaul-agent`: one definition, from which help, manual pages and completions come.
+//!
+//! Commands that look at files only (`check-config`, `policy`, `enrol`) work without a daemon; all others ask the
+//! running one over its admin socket. One file a command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::terminal::Generate;
+
+/// The agent of Outhaul: stands beside Jira, connects out to the relay, and decides which calls may pass.
+#[derive(Debug, Parser)]
+#[command(name = "outhaul-agent", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/outhaul/agent.toml")]
+    pub config: PathBuf,
+    /// Print JSON, for scripts.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the agent can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: connect to the relay and answer calls until told to stop.
+    Run,
+    /// Make this agent known to a relay, with the one-time token from its operator.
+    Enrol(Enrol),
+    /// Show the running agent: tunnels, upstreams, policy, callers.
+    Status,
+    /// Check the configuration and everything it names, without starting anything.
+    CheckConfig,
+    /// Look at the policy: which call may pass, and which line decides.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// The programs that may call this site, and their keys.
+    #[command(subcommand)]
+    Caller(Caller),
+    /// Refuse every call until `resume`, also after a restart.
+    Pause,
+    /// Let calls pass again after `pause`.
+    Resume,
+    /// Read the configuration again, as on SIGHUP, and say what came of it.
+    Reload,
+    /// Write manual pages or completions.
+    #[command(subcommand, hide = true)]
+    Generate(Generate),
+}
+
+/// How to enrol.
+#[derive(Debug, Args)]
+pub struct Enrol {
+    /// The relay's address, such as wss://relay.example.com. It must be the one the token was made for.
+    #[arg(long, value_name = "URL")]
+    pub relay: Option<String>,
+    /// The token. Others on this machine can see it in the process list: prefer --token-file or the prompt.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
+    pub token: Option<String>,
+    /// A file with the token, or - for standard input. Without it and --token, the token is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Enrol anew although this agent is enrolled already. The old identity is lost.
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// Looking at the policy.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Tell which rule decides a call, and how.
+    Explain(Explain),
+    /// List the rules in the order in which they are tried.
+    List,
+}
+
+/// A call to explain.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The method, such as GET.
+    pub method: String,
+    /// The path as the upstream sees it, such as /rest/api/2/issue/TEST-1, with or without a query.
+    pub path: String,
+    /// As which caller. Without it: as a caller that no rule names.
+    #[arg(long, value_name = "NAME")]
+    pub caller: Option<String>,
+    /// To which upstream. Needed only if the site has several.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+}
+
+/// Callers and their keys.
+#[derive(Debug, Subcommand)]
+pub enum Caller {
+    /// Let a program call this site: makes its key and shows it once.
+    Add {
+        /// A name for it: a-z, 0-9 and -.
+        name: String,
+    },
+    /// List the callers; keys are not kept and can't be shown.
+    List,
+    /// Give a caller a new key; the old one stops working at once.
+    Rotate {
+        /// Which caller.
+        name: String,
+    },
+    /// Remove a caller; its key stops working at once.
+    Remove {
+        /// Which caller.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from(["outhaul-agent", "status", "--json", "--config", "x.toml"]).unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.config.to_str(), Some("x.toml"));
+    }
+
+    #[test]
+    fn manual_pages_and_completions_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let into = folder.path().to_owned();
+        crate::terminal::generate::<Cli>(&Generate::Man { folder: into.clone() }).unwrap();
+        crate::terminal::generate::<Cli>(&Generate::Completions { folder: into.clone() }).unwrap();
+        let page = std::fs::read_to_string(into.join("outhaul-agent-policy-explain.1")).unwrap();
+        assert!(page.contains("outhaul\\-agent policy explain"), "{page}");
+        assert!(!into.join("outhaul-agent-generate.1").exists());
+        assert!(std::fs::read_dir(&into).unwrap().count() > 12);
+    }
+}

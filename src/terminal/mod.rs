@@ -1,0 +1,76 @@
+//! What the command lines of both programs share: parsing with the right exit code, output that survives a closed
+//! pipe, a prompt, and the manual pages made from the definition of the commands.
+
+mod generate;
+mod prompt;
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::Value;
+
+pub use generate::{Generate, generate};
+pub use prompt::{TypedFault, read_line};
+
+use crate::common::report::{Exit, Report};
+
+/// Reads the command line. Help and version are printed here; a wrong line ends with 64, as in `sysexits.h`.
+pub fn parse<T: Parser>() -> Result<T, ExitCode> {
+    T::try_parse().map_err(|error| {
+        let _ = error.print();
+        if error.use_stderr() { ExitCode::from(Exit::Usage.code()) } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Runs one command to its end on a small runtime of its own.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Report>>) -> Result<T, Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Report::from_error(Exit::System, &error))?;
+    runtime.block_on(work)
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no fault.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+    let _ = out.flush();
+}
+
+/// Prints a document for machines, indented.
+pub fn say_json(document: &Value) {
+    say(&format!("{document:#}"));
+}
+
+/// Columns set flush, two spaces apart; the first row is the heading.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_flush() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let text = table(&[row(&["NAME", "STATE"]), row(&["jira-ü", "up"]), row(&["x"])]);
+        assert_eq!(text, "NAME    STATE\njira-ü  up\nx\n");
+    }
+}
