@@ -1,0 +1,12 @@
+//! Values that a configuration file may hold: types that can't be wrong once read.
+
+mod listen;
+mod secret;
+mod url;
+
+pub use listen::{ListenAddress, ListenFault};
+pub use secret::{SecretFault, SecretRef};
+pub use url::{HttpBase, HttpScheme, UrlFault, WssUrl};
+
+#[cfg(test)]
+mod tests;
