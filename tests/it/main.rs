@@ -1,5 +1,13 @@
 //! Integration tests: real sockets on loopback, real processes where a process matters.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the report"
+)]
+
 mod agent;
 mod doors;
 mod faults;

@@ -1,0 +1,27 @@
+//! What the integration tests stand on: processes, certificates, an HTTPS client, a small upstream, and a whole
+//! site with relay and agent.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+pub(crate) mod client;
+pub(crate) mod pki;
+pub(crate) mod process;
+pub(crate) mod upstream;
+pub(crate) mod world;
+
+use std::time::Duration;
+
+/// Waits until it holds; fails the test after `at_most`.
+pub(crate) async fn eventually(what: &str, at_most: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(at_most, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}: not within {at_most:?}");
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

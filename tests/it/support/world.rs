@@ -1,0 +1,149 @@
+//! A whole site in a temporary folder: authority, relay and agent configurations, and the processes on demand.
+
+use std::path::{Path, PathBuf};
+
+use super::client::Client;
+use super::free_port;
+use super::pki::{Authority, write_private};
+use super::process::{AGENT, Daemon, Outcome, RELAY, run, run_with_input, text};
+
+/// The site's name in every test.
+pub(crate) const SITE: &str = "acme";
+/// The relay's zone: names below it lead to loopback.
+pub(crate) const ZONE: &str = "relay.localhost";
+
+/// The site's host in host form.
+pub(crate) fn host() -> String {
+    format!("{SITE}.{ZONE}")
+}
+
+/// Files and ports of one relay and one agent.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    /// Who signed the relay's certificate.
+    pub(crate) authority: Authority,
+    /// The relay's public port.
+    pub(crate) port: u16,
+    /// The relay's operator port.
+    pub(crate) operator_port: u16,
+    /// The relay's configuration file.
+    pub(crate) relay_config: PathBuf,
+    /// The agent's configuration file.
+    pub(crate) agent_config: PathBuf,
+}
+
+impl World {
+    /// Writes both configurations; the agent's upstream `jira` is at `upstream`, with a policy that reads as the
+    /// service `reader`, comments as it too, and refuses all else.
+    pub(crate) fn new(upstream: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        let authority = Authority::new(at);
+        let (chain, key) = authority.issue("relay", &[ZONE, &format!("*.{ZONE}"), "localhost", "127.0.0.1"]);
+        let (port, operator_port) = (free_port(), free_port());
+        let relay_config = at.join("relay.toml");
+        let relay = format!(
+            r#"[server]
+listen = "127.0.0.1:{port}"
+certificate = "{chain}"
+private-key = "{key}"
+zone = "{ZONE}"
+public-url = "wss://{ZONE}:{port}"
+
+[operator]
+listen = "127.0.0.1:{operator_port}"
+
+[admin]
+socket = "{at}/relay.sock"
+
+[state]
+directory = "{at}/relay-state"
+"#,
+            chain = text(&chain),
+            key = text(&key),
+            at = text(at),
+        );
+        std::fs::write(&relay_config, relay).unwrap();
+        write_private(&at.join("reader.pat"), "pat-reader\n");
+        let agent_config = at.join("agent.toml");
+        let agent = format!(
+            r#"[relay]
+url = "wss://{ZONE}:{port}"
+ca-file = "{ca}"
+
+[state]
+directory = "{at}/agent-state"
+
+[admin]
+socket = "{at}/agent.sock"
+
+[upstream.jira]
+url = "{upstream}"
+base-url = "https://jira.example/"
+
+[service.reader]
+user = "reader"
+pat = {{ file = "{at}/reader.pat" }}
+
+[[policy.rule]]
+allow = "GET /rest/api/2/**"
+why = "Reading"
+as = {{ service = "reader" }}
+
+[[policy.rule]]
+allow = "POST /rest/api/2/issue/*/comment"
+why = "Commenting"
+as = {{ service = "reader" }}
+"#,
+            ca = text(&authority.file),
+            at = text(at),
+        );
+        std::fs::write(&agent_config, agent).unwrap();
+        Self { folder, authority, port, operator_port, relay_config, agent_config }
+    }
+
+    /// Its folder, gone with it.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A caller's client without a key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.authority.file, self.port)
+    }
+
+    /// Replaces text in the agent's configuration.
+    pub(crate) fn edit_agent(&self, from: &str, to: &str) {
+        let old = std::fs::read_to_string(&self.agent_config).unwrap();
+        assert!(old.contains(from), "“{from}” is in the file:\n{old}");
+        // Whole at once, as editors do.
+        let fresh = self.path().join("agent.toml.new");
+        std::fs::write(&fresh, old.replace(from, to)).unwrap();
+        std::fs::rename(&fresh, &self.agent_config).unwrap();
+    }
+
+    /// Runs an agent command.
+    pub(crate) async fn agent(&self, arguments: &[&str]) -> Outcome {
+        run(AGENT, &[&["--config", text(&self.agent_config)], arguments].concat()).await
+    }
+
+    /// Runs an agent command with standard input.
+    pub(crate) async fn agent_with_input(&self, arguments: &[&str], input: &str) -> Outcome {
+        run_with_input(AGENT, &[&["--config", text(&self.agent_config)], arguments].concat(), input).await
+    }
+
+    /// Runs a relay command.
+    pub(crate) async fn relay(&self, arguments: &[&str]) -> Outcome {
+        run(RELAY, &[&["--config", text(&self.relay_config)], arguments].concat()).await
+    }
+
+    /// Starts the agent's daemon.
+    pub(crate) fn start_agent(&self) -> Daemon {
+        Daemon::start(AGENT, &["--config", text(&self.agent_config), "run"])
+    }
+
+    /// Starts the relay's daemon.
+    pub(crate) fn start_relay(&self) -> Daemon {
+        Daemon::start(RELAY, &["--config", text(&self.relay_config), "run"])
+    }
+}
