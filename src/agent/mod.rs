@@ -8,6 +8,7 @@ pub mod connection;
 pub mod credentials;
 pub mod front;
 pub mod metrics;
+pub mod pause;
 pub mod policy;
 pub mod proxy;
 pub mod reload;
