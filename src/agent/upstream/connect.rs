@@ -49,7 +49,8 @@ impl Target {
     }
 
     async fn open(&self, tasks: &Tasks) -> Result<Connection, SendFault> {
-        let socket = dial(&self.host, self.port).await.map_err(|error| self.unreachable(error.to_string()))?;
+        let socket =
+            dial(&self.host, self.port).await.map_err(|error| self.unreachable(error.to_string()))?;
         match &self.tls {
             None => http(socket, tasks).await,
             Some((connector, name)) => {

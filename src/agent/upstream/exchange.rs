@@ -29,7 +29,8 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
 }
 
-type Pending = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> + Send>>;
+type Pending =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> + Send>>;
 
 /// Why an exchange brought no head.
 pub(super) enum Failed {
@@ -203,7 +204,10 @@ pub(super) async fn read_out(mut body: Incoming) -> bool {
 
 fn says_close(headers: &http::HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
 }
 

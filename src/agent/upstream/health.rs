@@ -102,7 +102,7 @@ impl Node {
 /// Makes the nodes ready; reads the authorities' file.
 pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec<Node>, SetupFault> {
     let fault = |reason: String| SetupFault { upstream: config.name.to_string(), reason };
-    let connector = if config.nodes.iter().any(HttpBase::is_https) {
+    let connector = if config.nodes.iter().any(HttpBase::is_tls) {
         let client = super::connect::tls(config.ca_file.as_deref()).map_err(fault)?;
         Some(TlsConnector::from(client))
     } else {
@@ -110,7 +110,7 @@ pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec
     };
     let node = |base: &HttpBase| {
         let tls = match &connector {
-            Some(connector) if base.is_https() => {
+            Some(connector) if base.is_tls() => {
                 let name = ServerName::try_from(base.host.clone())
                     .map_err(|_| fault(format!("“{}” is no name a certificate could carry", base.host)))?;
                 Some((connector.clone(), name))
