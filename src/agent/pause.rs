@@ -19,12 +19,16 @@ pub struct Pause(Arc<Inner>);
 struct Inner {
     file: PathBuf,
     on: AtomicBool,
+    /// Paused without a file, because it could not be written.
+    held: AtomicBool,
 }
 
 impl Pause {
     /// As the file in this folder says.
     pub fn load(state: &Path) -> Self {
-        let pause = Self(Arc::new(Inner { file: state.join(FILE), on: AtomicBool::new(false) }));
+        let inner =
+            Inner { file: state.join(FILE), on: AtomicBool::new(false), held: AtomicBool::new(false) };
+        let pause = Self(Arc::new(inner));
         pause.look();
         pause
     }
@@ -37,7 +41,10 @@ impl Pause {
     /// Refuses calls from now on. They are refused even when the file can't be written.
     pub fn pause(&self) -> io::Result<()> {
         self.set(true);
-        std::fs::File::options().create(true).append(true).open(&self.0.file)?.sync_all()
+        let written = std::fs::File::options().create(true).append(true).open(&self.0.file);
+        let written = written.and_then(|file| file.sync_all());
+        self.0.held.store(written.is_err(), Ordering::Relaxed);
+        written
     }
 
     /// Lets calls pass again, unless the file can't be taken away.
@@ -45,6 +52,7 @@ impl Pause {
         match std::fs::remove_file(&self.0.file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => {
+                self.0.held.store(false, Ordering::Relaxed);
                 self.set(false);
                 Ok(())
             }
@@ -64,7 +72,8 @@ impl Pause {
 
     fn look(&self) {
         // A file that can't be looked at counts as there: refusing is the safe side.
-        self.set(self.0.file.try_exists().unwrap_or(true));
+        let there = self.0.file.try_exists().unwrap_or(true);
+        self.set(there || self.0.held.load(Ordering::Relaxed));
     }
 
     fn set(&self, on: bool) {
@@ -116,6 +125,9 @@ mod tests {
     fn calls_are_refused_even_if_the_file_cannot_be_written() {
         let pause = Pause::load(Path::new("/proc/nowhere"));
         assert!(pause.pause().is_err());
+        pause.look();
         assert!(pause.is_on());
+        pause.resume().unwrap();
+        assert!(!pause.is_on());
     }
 }

@@ -1,1 +1,3 @@
-//! To come.
+//! The agent's admin socket: its routes, and what they show.
+
+pub mod status;

@@ -1,0 +1,270 @@
+//! What `outhaul-agent status` shows: one definition for the daemon that fills it and the command that prints it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole picture.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// When the process started, RFC 3339.
+    pub started: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Whether every call is refused by the kill switch.
+    pub paused: bool,
+    /// Calls under way now.
+    pub calls: u64,
+    /// The configuration file.
+    pub config: ConfigStatus,
+    /// The way out.
+    pub relay: RelayStatus,
+    /// The applications.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// The rules.
+    pub policy: PolicyStatus,
+    /// How many callers have a key.
+    pub callers: usize,
+}
+
+/// About the configuration file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its path.
+    pub file: String,
+    /// When what is in force was read, RFC 3339.
+    pub loaded: String,
+    /// Why the newest state of the file is not in force.
+    pub error: Option<String>,
+    /// Keys that were changed in the file and take effect only after a restart.
+    pub restart_needed: Vec<String>,
+}
+
+/// About the relay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// Its address.
+    pub url: String,
+    /// Which site this agent serves.
+    pub site: Option<String>,
+    /// Which agent this is.
+    pub agent: Option<String>,
+    /// The connections to it.
+    pub tunnels: Vec<TunnelStatus>,
+}
+
+/// About one tunnel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TunnelStatus {
+    /// Which one, from 0.
+    pub slot: u32,
+    /// Whether calls can come in.
+    pub connected: bool,
+    /// Connected since, RFC 3339.
+    pub since: Option<String>,
+    /// `active` or `standby`, as the relay says.
+    pub role: Option<String>,
+    /// Whether the handshake was bound to the TLS connection.
+    pub bound: Option<bool>,
+    /// Milliseconds there and back.
+    pub round_trip_ms: Option<f64>,
+    /// Streams open now.
+    pub streams: u32,
+    /// Why it is not connected, or what the last failure was.
+    pub error: Option<String>,
+    /// Seconds until the next try.
+    pub next_try_seconds: Option<u64>,
+}
+
+/// About one application.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it calls itself.
+    pub base_url: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Each node.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// About one node of an application.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Where it is.
+    pub url: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Why it is not up.
+    pub detail: Option<String>,
+}
+
+/// About the policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// How many rules are in force.
+    pub rules: usize,
+}
+
+impl Status {
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: std::fmt::Arguments<'_>| {
+            let _ = text.write_fmt(words);
+            text.push('\n');
+        };
+        line(format_args!("outhaul-agent {} since {} (pid {})", self.version, self.started, self.pid));
+        if self.paused {
+            line(format_args!("PAUSED: every call is refused. `outhaul-agent resume` lets them pass again."));
+        }
+        let relay = &self.relay;
+        match (&relay.site, &relay.agent) {
+            (Some(site), Some(agent)) => line(format_args!("site {site}, agent {agent}")),
+            _ => line(format_args!("not enrolled")),
+        }
+        line(format_args!("\nRelay {}", relay.url));
+        for tunnel in &relay.tunnels {
+            line(format_args!("  tunnel {}  {}", tunnel.slot, tunnel.text()));
+        }
+        if relay.tunnels.iter().any(|tunnel| tunnel.bound == Some(false)) {
+            line(format_args!(
+                "  UNBOUND: something between agent and relay opens the TLS connection and can read and change \
+                 what passes.\n  It is let through because of `allow-unbound`; better exempt the relay's host \
+                 from TLS inspection."
+            ));
+        }
+        line(format_args!("\nUpstreams"));
+        for upstream in &self.upstreams {
+            line(format_args!("  {}  {}  {}", upstream.name, upstream.health, upstream.base_url));
+            for node in &upstream.nodes {
+                let detail = node.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                line(format_args!("    {}  {}{detail}", node.url, node.health));
+            }
+        }
+        let (config, calls) = (&self.config, self.calls);
+        line(format_args!("\nPolicy   {} rules, from {}", self.policy.rules, config.file));
+        line(format_args!("         in force since {}", config.loaded));
+        line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        if let Some(error) = &config.error {
+            line(format_args!(
+                "\nTHE CONFIGURATION FILE IS WRONG; what was read before stays in force.\n{error}"
+            ));
+        }
+        if !config.restart_needed.is_empty() {
+            let keys = config.restart_needed.join(", ");
+            line(format_args!(
+                "\nRESTART NEEDED for changes to {keys}: run `systemctl restart outhaul-agent`."
+            ));
+        }
+        text
+    }
+}
+
+impl TunnelStatus {
+    fn text(&self) -> String {
+        if !self.connected {
+            let error = self.error.as_deref().unwrap_or("connecting");
+            let next = self.next_try_seconds.map(|seconds| format!("; next try in {seconds} s"));
+            return format!("not connected: {error}{}", next.unwrap_or_default());
+        }
+        let mut text = "connected".to_owned();
+        if let Some(since) = &self.since {
+            let _ = write!(text, " since {since}");
+        }
+        if let Some(role) = &self.role {
+            let _ = write!(text, ", {role}");
+        }
+        match self.bound {
+            Some(true) => text.push_str(", bound to its TLS connection"),
+            Some(false) => text.push_str(", UNBOUND"),
+            None => {}
+        }
+        if let Some(round_trip) = self.round_trip_ms {
+            let _ = write!(text, ", round trip {round_trip:.1} ms");
+        }
+        let _ = write!(text, ", {} streams", self.streams);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let tunnel = |slot, connected, bound| TunnelStatus {
+            slot,
+            connected,
+            since: Some("2026-01-02T03:04:05Z".to_owned()),
+            role: Some("active".to_owned()),
+            bound,
+            round_trip_ms: Some(1.25),
+            streams: 3,
+            error: (!connected).then(|| "connection refused".to_owned()),
+            next_try_seconds: Some(7),
+        };
+        Status {
+            version: "0.1.0".to_owned(),
+            started: "2026-01-02T03:04:04Z".to_owned(),
+            pid: 7,
+            paused: true,
+            calls: 3,
+            config: ConfigStatus {
+                file: "/etc/outhaul/agent.toml".to_owned(),
+                loaded: "2026-01-02T03:04:04Z".to_owned(),
+                error: Some("line 3: unknown key".to_owned()),
+                restart_needed: vec!["relay.url".to_owned()],
+            },
+            relay: RelayStatus {
+                url: "wss://relay.example.com".to_owned(),
+                site: Some("acme".to_owned()),
+                agent: Some("x".to_owned()),
+                tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
+            },
+            upstreams: vec![UpstreamStatus {
+                name: "jira".to_owned(),
+                base_url: "https://jira.example".to_owned(),
+                health: "down".to_owned(),
+                nodes: vec![NodeStatus {
+                    url: "http://127.0.0.1:8080".to_owned(),
+                    health: "down".to_owned(),
+                    detail: Some("connection refused".to_owned()),
+                }],
+            }],
+            policy: PolicyStatus { rules: 2 },
+            callers: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_loud() {
+        let text = status().text();
+        for word in [
+            "PAUSED",
+            "UNBOUND",
+            "THE CONFIGURATION FILE IS WRONG",
+            "RESTART NEEDED for changes to relay.url",
+            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
+            "tunnel 1  not connected: connection refused; next try in 7 s",
+            "http://127.0.0.1:8080  down (connection refused)",
+        ] {
+            assert!(text.contains(word), "{word} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_quiet() {
+        let mut status = status();
+        status.paused = false;
+        status.config.error = None;
+        status.config.restart_needed.clear();
+        status.relay.tunnels.truncate(1);
+        status.relay.tunnels[0].bound = Some(true);
+        let text = status.text();
+        assert!(!text.contains("PAUSED") && !text.contains("UNBOUND") && !text.contains("NEEDED"), "{text}");
+    }
+}
