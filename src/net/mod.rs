@@ -2,6 +2,7 @@
 
 pub mod dial;
 pub mod local;
+pub mod pages;
 pub mod reload;
 pub mod tls;
 pub mod tunnel;

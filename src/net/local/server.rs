@@ -4,20 +4,13 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http_body_util::Limited;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tower_service::Service;
 
 use super::Right;
 use crate::common::tasks::Tasks;
+use crate::net::pages::{self, Accept};
 
 /// Why the admin socket can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -84,34 +77,7 @@ impl Server {
 
     /// Answers until the group is told to stop.
     pub async fn serve(self, router: Router, tasks: &Tasks) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let stop = tasks.token();
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = next(&self.listener, &places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let right = self.right(&stream);
-                    let router = router.clone();
-                    let stop = stop.clone();
-                    tasks.spawn_detached(async move {
-                        let _place = place;
-                        tokio::select! {
-                            () = stop.cancelled() => {}
-                            () = tokio::time::sleep(MAX_LIFE) => {}
-                            () = exchange(stream, right, router) => {}
-                        }
-                    });
-                }
-                Err(error) => {
-                    // Out of file descriptors, usually: trying again at once would only spin.
-                    tracing::warn!(%error, "the admin socket could not accept");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
+        pages::answer(&self, router, tasks).await;
     }
 
     fn right(&self, stream: &UnixStream) -> Right {
@@ -122,37 +88,19 @@ impl Server {
     }
 }
 
+impl Accept for Server {
+    type Io = UnixStream;
+    async fn next(&self) -> io::Result<(UnixStream, Right)> {
+        let (stream, _) = self.listener.accept().await?;
+        let right = self.right(&stream);
+        Ok((stream, right))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Still locked, so it is ours.
         let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-type Place = tokio::sync::OwnedSemaphorePermit;
-
-async fn next(listener: &UnixListener, places: &Arc<Semaphore>) -> io::Result<(UnixStream, Place)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
-/// One request and its answer; the client asks once a connection.
-async fn exchange(stream: UnixStream, right: Right, router: Router) {
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(|body| Body::new(Limited::new(body, MAX_BODY)));
-        request.extensions_mut().insert(right);
-        router.clone().call(request)
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(MAX_HEAD)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an exchange on the admin socket broke off");
     }
 }
 
@@ -173,9 +121,3 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
-
-const MAX_CONNECTIONS: usize = 32;
-const MAX_BODY: usize = 256 * 1024;
-const MAX_HEAD: usize = 16 * 1024;
-const HEADER_TIME: Duration = Duration::from_secs(10);
-const MAX_LIFE: Duration = Duration::from_secs(60);
