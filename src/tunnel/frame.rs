@@ -118,9 +118,8 @@ impl Kind {
     pub fn max_payload(self) -> usize {
         match self {
             Self::Data => MAX_DATA,
-            Self::Open | Self::Head | Self::End => MAX_HEAD,
             // What a newer version may invent is bounded like a head.
-            Self::Unknown(_) => MAX_HEAD,
+            Self::Open | Self::Head | Self::End | Self::Unknown(_) => MAX_HEAD,
             _ => MAX_CONTROL,
         }
     }

@@ -7,5 +7,9 @@
 //! The wire format is written down in `docs/protocol.md`; golden frames lie in `tests/vectors/`.
 
 pub mod code;
+pub mod credit;
 pub mod frame;
 pub mod head;
+pub mod heartbeat;
+pub mod session;
+mod stream;

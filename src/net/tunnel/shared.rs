@@ -1,0 +1,235 @@
+//! What the tunnel's task and the handles share: the session behind a lock, and one inbox a stream.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::HeaderMap;
+use tokio::sync::watch;
+
+use super::{Closed, ExchangeFault, Role, Settings, Stats};
+use crate::common::clock::Clock;
+use crate::common::tasks::Tasks;
+use crate::tunnel::code::{CloseCode, ResetCode};
+use crate::tunnel::head::{HeadFault, Open, ResponseHead};
+use crate::tunnel::session::{OpenFault, Session, StreamId};
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the task that drives the socket.
+    pub(super) driver: AtomicWaker,
+    closed: watch::Sender<Option<Closed>>,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+    pub(super) opened: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+}
+
+pub(super) struct State {
+    pub(super) session: Session,
+    pub(super) inboxes: HashMap<StreamId, Arc<Inbox>>,
+}
+
+/// What arrived for one stream and was not read yet, and who waits for what.
+#[derive(Default)]
+pub(super) struct Inbox(Mutex<Mail>);
+
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) head: Option<ResponseHead>,
+    pub(super) data: VecDeque<Bytes>,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) ended: bool,
+    /// The peer wants no more of this end's body.
+    pub(super) stopped: bool,
+    pub(super) fault: Option<StreamFault>,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    pub(super) watcher: Option<Waker>,
+}
+
+/// Why a stream broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StreamFault {
+    Reset { code: ResetCode },
+    Lost { unsent: bool, code: CloseCode },
+}
+
+/// One end of one stream, as long as the program is interested in it.
+pub(super) struct StreamHandle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) id: StreamId,
+}
+
+impl Inbox {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    pub(super) fn wake_all(&mut self) {
+        for waker in [self.reader.take(), self.writer.take(), self.watcher.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(role: Role, settings: Settings, clock: Clock, tasks: Tasks) -> Self {
+        let session = Session::new(role, settings, clock.now());
+        Self {
+            state: Mutex::new(State { session, inboxes: HashMap::new() }),
+            driver: AtomicWaker::new(),
+            closed: watch::Sender::new(None),
+            clock,
+            tasks,
+            opened: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on the session, and wakes the driver if that left something to send.
+    pub(super) fn with_session<T>(&self, work: impl FnOnce(&mut Session, Instant) -> T) -> T {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let result = work(&mut state.session, now);
+        let wake = state.session.wants_transmit();
+        drop(state);
+        if wake {
+            self.driver.wake();
+        }
+        result
+    }
+
+    /// Opens a stream, and ends this direction at once if nothing follows.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        open: &Open,
+        hold: bool,
+        ended: bool,
+    ) -> Result<StreamHandle, ExchangeFault> {
+        let mut state = self.lock();
+        let id = state.session.open(open, hold && !ended).map_err(|fault| match fault {
+            OpenFault::Head(HeadFault::TooLarge) => ExchangeFault::HeadTooLarge,
+            OpenFault::TooMany => ExchangeFault::TooMany,
+            other => ExchangeFault::NotSent(other.to_string()),
+        })?;
+        if ended {
+            // Without trailers an END can't be too long.
+            let _ = state.session.send_end(id, None);
+        }
+        let inbox = Arc::new(Inbox::default());
+        state.inboxes.insert(id, Arc::clone(&inbox));
+        drop(state);
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.driver.wake();
+        Ok(StreamHandle { shared: Arc::clone(self), inbox, id })
+    }
+
+    pub(super) fn request_close(&self, code: CloseCode, text: &str) {
+        self.lock().session.close(code, text);
+        self.driver.wake();
+    }
+
+    pub(super) fn publish_closed(&self, closed: Closed) {
+        self.closed.send_if_modified(|known| {
+            let first = known.is_none();
+            known.get_or_insert(closed);
+            first
+        });
+    }
+
+    pub(super) async fn closed(&self) -> Closed {
+        let mut receiver = self.closed.subscribe();
+        let closed = match receiver.wait_for(Option::is_some).await {
+            Ok(closed) => closed.clone(),
+            // The sender lives in `self`, so this can't happen; silence would hang the waiter.
+            Err(_) => None,
+        };
+        closed.unwrap_or(Closed { code: CloseCode::Internal, text: String::new(), by_peer: false })
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            streams: state.session.open_streams(),
+            round_trip: state.session.round_trip(),
+            opened: self.opened.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl StreamHandle {
+    /// Adds body bytes as far as there is room; pending until some was taken. `Ok(false)`: the peer needs no more.
+    pub(super) fn poll_send(
+        &self,
+        bytes: &mut Bytes,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Result<bool, StreamFault>> {
+        // The waker goes in first: an event between the two locks is then not missed.
+        {
+            let mut mail = self.inbox.lock();
+            if let Some(fault) = &mail.fault {
+                return Poll::Ready(Err(fault.clone()));
+            }
+            if mail.stopped {
+                return Poll::Ready(Ok(false));
+            }
+            keep_waker(&mut mail.writer, context);
+        }
+        let before = bytes.len();
+        self.shared.with_session(|session, _| session.send_data(self.id, bytes));
+        if bytes.len() < before { Poll::Ready(Ok(true)) } else { Poll::Pending }
+    }
+
+    /// Pending until there is room for body bytes. `Ok(false)`: the peer needs no more.
+    pub(super) fn poll_room(&self, context: &mut std::task::Context<'_>) -> Poll<Result<bool, StreamFault>> {
+        {
+            let mut mail = self.inbox.lock();
+            if let Some(fault) = &mail.fault {
+                return Poll::Ready(Err(fault.clone()));
+            }
+            if mail.stopped {
+                return Poll::Ready(Ok(false));
+            }
+            keep_waker(&mut mail.writer, context);
+        }
+        let room = self.shared.lock().session.room(self.id);
+        if room > 0 { Poll::Ready(Ok(true)) } else { Poll::Pending }
+    }
+
+    pub(super) fn reset(&self, code: ResetCode) {
+        let mut state = self.shared.lock();
+        state.inboxes.remove(&self.id);
+        state.session.reset(self.id, code);
+        drop(state);
+        // Whoever else works on this stream, such as the task that uploads its body, must hear of it.
+        let mut mail = self.inbox.lock();
+        mail.fault.get_or_insert(StreamFault::Reset { code });
+        mail.wake_all();
+        drop(mail);
+        self.shared.driver.wake();
+    }
+}
+
+/// Stores the task's waker, without a clone if it is there already.
+pub(super) fn keep_waker(slot: &mut Option<Waker>, context: &std::task::Context<'_>) {
+    match slot {
+        Some(waker) if waker.will_wake(context.waker()) => {}
+        _ => *slot = Some(context.waker().clone()),
+    }
+}
