@@ -1,3 +1,65 @@
 //! The agent's admin socket: its routes, and what they show.
+//!
+//! The routes know the rest of the agent only as a [`House`], which `agent::run` builds. They run behind
+//! `net::local`, which says who may change things.
 
+mod routes;
 pub mod status;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+
+use crate::common::ids::CallerName;
+use crate::common::secret::Secret;
+use crate::net::local::Refused;
+use status::Status;
+
+pub use routes::router;
+
+/// What the admin socket may ask of the running agent.
+pub trait House: Send + Sync + 'static {
+    /// The whole picture, for `status`.
+    fn status(&self) -> Status;
+    /// Refuses every call from now on.
+    fn pause(&self) -> Result<(), Refused>;
+    /// Lets calls pass again.
+    fn resume(&self) -> Result<(), Refused>;
+    /// Reads the configuration again; gives the changed keys that need a restart.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>>;
+    /// The callers, by name.
+    fn callers(&self) -> Vec<CallerLine>;
+    /// Makes a caller; gives its key.
+    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused>;
+    /// Gives a caller a new key.
+    fn rotate_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused>;
+    /// Takes a caller away.
+    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused>;
+}
+
+/// One caller in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerLine {
+    /// Its name.
+    pub name: String,
+    /// The part of its key that is no secret: `ohk_{id}_…`.
+    pub key_id: String,
+    /// When the key was made, RFC 3339.
+    pub created: String,
+}
+
+/// A key, in the one answer that shows it.
+#[derive(Serialize, Deserialize)]
+pub struct NewKey {
+    /// Whose it is.
+    pub name: String,
+    /// The key. Nobody can show it again.
+    pub key: String,
+    /// Where to call with it: the site's base URL at the relay, in path form, without the upstream's name.
+    pub base_url: Option<String>,
+    /// The upstreams' names.
+    pub upstreams: Vec<String>,
+}

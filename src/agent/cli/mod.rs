@@ -3,10 +3,16 @@
 //! Commands that look at files only (`check-config`, `policy`, `enrol`) work without a daemon; all others ask the
 //! running one over its admin socket. One file a command.
 
+pub mod caller;
+pub mod status;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use crate::common::report::{Exit, Report};
 use crate::terminal::Generate;
 
 /// The agent of Outhaul: stands beside Jira, connects out to the relay, and decides which calls may pass.
@@ -113,6 +119,15 @@ pub enum Caller {
         /// Which caller.
         name: String,
     },
+}
+
+/// What the daemon answered, as the type this command line knows.
+fn understood<T: DeserializeOwned>(document: Value) -> Result<T, Report> {
+    serde_json::from_value(document).map_err(|error| {
+        let text = format!("the running agent answered in a form this command does not know: {error}");
+        Report::new(Exit::Protocol, text)
+            .with_remedy("The daemon is probably of another version: run `systemctl restart outhaul-agent`.")
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,107 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::status::{ConfigStatus, PolicyStatus, RelayStatus, Status};
+use super::{CallerLine, House, router};
+use crate::common::ids::CallerName;
+use crate::common::report::Exit;
+use crate::common::secret::Secret;
+use crate::common::tasks::Tasks;
+use crate::net::local::{Client, Refused, Server};
+
+#[derive(Default)]
+struct Doll(Mutex<(bool, Vec<String>)>);
+
+impl House for Doll {
+    fn status(&self) -> Status {
+        Status {
+            version: "0".to_owned(),
+            started: String::new(),
+            pid: 1,
+            paused: self.0.lock().unwrap().0,
+            calls: 0,
+            config: ConfigStatus {
+                file: "x".to_owned(),
+                loaded: String::new(),
+                error: None,
+                restart_needed: Vec::new(),
+            },
+            relay: RelayStatus {
+                url: "wss://relay.example.com:8443".to_owned(),
+                site: Some("acme".to_owned()),
+                agent: None,
+                tunnels: Vec::new(),
+            },
+            upstreams: Vec::new(),
+            policy: PolicyStatus { rules: 0 },
+            callers: 0,
+        }
+    }
+    fn pause(&self) -> Result<(), Refused> {
+        self.0.lock().unwrap().0 = true;
+        Ok(())
+    }
+    fn resume(&self) -> Result<(), Refused> {
+        self.0.lock().unwrap().0 = false;
+        Ok(())
+    }
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+        Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
+    }
+    fn callers(&self) -> Vec<CallerLine> {
+        let line = |name: &String| CallerLine {
+            name: name.clone(),
+            key_id: "abc".to_owned(),
+            created: String::new(),
+        };
+        self.0.lock().unwrap().1.iter().map(line).collect()
+    }
+    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
+        let names = &mut self.0.lock().unwrap().1;
+        if names.iter().any(|known| known == name.as_str()) {
+            return Err(Refused::new(StatusCode::CONFLICT, "there already"));
+        }
+        names.push(name.to_string());
+        Ok(Secret::new("ohk_abc_secret".to_owned()))
+    }
+    fn rotate_caller(&self, _: &CallerName) -> Result<Secret<String>, Refused> {
+        Ok(Secret::new("ohk_def_secret".to_owned()))
+    }
+    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
+        self.0.lock().unwrap().1.retain(|known| known != name.as_str());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_route_does_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let server = Server::bind(&path).unwrap();
+    let tasks = Tasks::new();
+    let group = tasks.clone();
+    let routes = router(Arc::new(Doll::default()));
+    tasks.spawn("admin", async move { server.serve(routes, &group).await });
+    let client = Client::new(&path, "outhaul-agent");
+
+    assert_eq!(client.post("/pause", &Value::Null).await.unwrap()["paused"], true);
+    assert_eq!(client.get("/status").await.unwrap()["paused"], true);
+    assert_eq!(client.post("/resume", &Value::Null).await.unwrap()["paused"], false);
+    assert_eq!(client.post("/reload", &Value::Null).await.unwrap()["restart_needed"], json!(["relay.url"]));
+
+    let key = client.post("/callers", &json!({"name": "bot"})).await.unwrap();
+    assert_eq!(key["key"], "ohk_abc_secret");
+    assert_eq!(key["base_url"], "https://relay.example.com:8443/s/acme");
+    let taken = client.post("/callers", &json!({"name": "bot"})).await.unwrap_err();
+    assert_eq!(taken.exit(), Exit::CannotCreate);
+    let bad = client.post("/callers", &json!({"name": "Bot!"})).await.unwrap_err();
+    assert!(bad.exit() == Exit::Data && bad.to_string().contains("“Bot!” is no caller name"), "{bad}");
+    assert_eq!(client.post("/callers/bot/rotate", &Value::Null).await.unwrap()["key"], "ohk_def_secret");
+    assert_eq!(client.get("/callers").await.unwrap()[0]["name"], "bot");
+    client.request(Method::DELETE, "/callers/bot", None).await.unwrap();
+    assert_eq!(client.get("/callers").await.unwrap(), json!([]));
+}
