@@ -1,1 +1,121 @@
-//! To come.
+//! The metrics page: off unless `[metrics] listen` says where.
+//!
+//! Rooms count into the registry as things happen; what is a state and no event is read from the status at each
+//! visit.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use serde_json::json;
+
+use super::admin::House;
+use super::admin::status::Status;
+use crate::telemetry::metrics::Metrics;
+
+/// The pages `/metrics` and `/health`.
+pub fn router(metrics: Metrics, house: Arc<dyn House>) -> Router {
+    let states = metrics.register("agent", States::register);
+    Router::new().route("/metrics", get(page)).route("/health", get(health)).with_state(Pages {
+        metrics,
+        house,
+        states: Arc::new(states),
+    })
+}
+
+#[derive(Clone)]
+struct Pages {
+    metrics: Metrics,
+    house: Arc<dyn House>,
+    states: Arc<States>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Slot {
+    slot: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Upstream {
+    upstream: String,
+}
+
+#[derive(Default)]
+struct States {
+    paused: Gauge,
+    calls: Gauge,
+    callers: Gauge,
+    config_bad: Gauge,
+    connected: Family<Slot, Gauge>,
+    bound: Family<Slot, Gauge>,
+    round_trip: Family<Slot, Gauge<f64, AtomicU64>>,
+    upstream_up: Family<Upstream, Gauge>,
+}
+
+impl States {
+    fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
+        let states = Self::default();
+        registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "paused",
+            "1 while every call is refused by the kill switch",
+            states.paused.clone(),
+        );
+        registry.register("calls_under_way", "Calls under way now", states.calls.clone());
+        registry.register("callers", "Callers that have a key", states.callers.clone());
+        let help = "1 while the configuration file is wrong and an older state of it is in force";
+        registry.register("config_bad", help, states.config_bad.clone());
+        registry.register("tunnel_connected", "1 while calls can come in", states.connected.clone());
+        let help = "1 if the handshake was bound to the TLS connection, 0 if something opens it on the way";
+        registry.register("tunnel_bound", help, states.bound.clone());
+        registry.register("tunnel_round_trip_seconds", "Last measured", states.round_trip.clone());
+        registry.register("upstream_up", "1 if any node answers", states.upstream_up.clone());
+        states
+    }
+
+    fn read(&self, status: &Status) {
+        self.paused.set(status.paused.into());
+        self.calls.set(status.calls.cast_signed());
+        self.callers.set(i64::try_from(status.callers).unwrap_or(i64::MAX));
+        self.config_bad.set(status.config.error.is_some().into());
+        self.bound.clear();
+        self.round_trip.clear();
+        for tunnel in &status.relay.tunnels {
+            let slot = Slot { slot: tunnel.slot };
+            self.connected.get_or_create(&slot).set(tunnel.connected.into());
+            if let Some(bound) = tunnel.bound.filter(|_| tunnel.connected) {
+                self.bound.get_or_create(&slot).set(bound.into());
+            }
+            if let Some(milliseconds) = tunnel.round_trip_ms {
+                self.round_trip.get_or_create(&slot).set(milliseconds / 1000.0);
+            }
+        }
+        // A reload may have taken some away.
+        self.upstream_up.clear();
+        for upstream in &status.upstreams {
+            let name = Upstream { upstream: upstream.name.clone() };
+            self.upstream_up.get_or_create(&name).set((upstream.health == "up").into());
+        }
+    }
+}
+
+async fn page(State(pages): State<Pages>) -> Response {
+    pages.states.read(&pages.house.status());
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], pages.metrics.text()).into_response()
+}
+
+/// 200 while calls can come in, else 503.
+async fn health(State(pages): State<Pages>) -> Response {
+    let status = pages.house.status();
+    let connected = status.relay.tunnels.iter().any(|tunnel| tunnel.connected);
+    let code = if connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "connected": connected, "paused": status.paused }))).into_response()
+}

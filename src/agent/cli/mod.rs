@@ -4,6 +4,7 @@
 //! running one over its admin socket. One file a command.
 
 pub mod caller;
+pub mod enrol;
 pub mod status;
 
 use std::path::PathBuf;
