@@ -1,0 +1,163 @@
+//! The test's own interface: `/_control/…` on a listener of its own.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tower_service::Service as _;
+
+use crate::app::{App, Call};
+use crate::options;
+use crate::troubles::Trouble;
+use crate::wire::{Reply, nothing, ok, status};
+use crate::{comments, issues, users, worklogs};
+
+/// All of it.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let inside = Router::new()
+        .route("/state", get(state))
+        .route("/counters", get(counters))
+        .route("/requests", get(requests).delete(forget_requests))
+        .route("/trouble", post(trouble).delete(no_trouble))
+        .route("/switch/{name}/{value}", post(switch))
+        .route("/hang-up", post(hang_up))
+        .route("/status/{state}", post(set_state))
+        .route("/captcha/{user}/clear", post(clear_captcha))
+        .route("/tokens/{user}/expire", post(expire));
+    Router::new().nest("/_control", inside).with_state(app)
+}
+
+/// Hands a request to the control router.
+pub(crate) async fn answer(
+    mut router: Router,
+    request: Request<hyper::body::Incoming>,
+) -> io::Result<Response> {
+    let answer: Result<Response, Infallible> = router.call(request.map(Body::new)).await;
+    match answer {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+/// Everything, as the one who may see all.
+async fn state(call: Call) -> Reply {
+    let app = &call.app;
+    let world = app.world();
+    let issues: serde_json::Map<String, Value> = world
+        .issues
+        .values()
+        .map(|issue| {
+            let attachments: Vec<Value> = issue
+                .attachments
+                .iter()
+                .filter_map(|id| world.attachments.get(id))
+                .map(|file| {
+                    json!({ "id": file.id.to_string(), "filename": file.name, "size": file.size,
+                            "sha256": file.sha256, "author": file.author })
+                })
+                .collect();
+            let all: Vec<Value> =
+                issue.comments.iter().map(|one| comments::show(app, &world, issue, one)).collect();
+            let work: Vec<Value> =
+                issue.worklogs.iter().map(|one| worklogs::show(app, &world, issue, one)).collect();
+            let value = json!({
+                "id": issue.id.to_string(), "summary": issue.summary, "description": issue.description,
+                "status": issues::status_name(issue.status), "assignee": issue.assignee,
+                "reporter": issue.reporter, "labels": issue.labels, "watchers": issue.watchers,
+                "comments": all, "worklogs": work, "attachments": attachments, "fields": issue.extra,
+                "properties": issue.properties, "remaining_seconds": issue.remaining_seconds,
+            });
+            (issue.key.clone(), value)
+        })
+        .collect();
+    let people: Vec<Value> = world.users.values().map(|user| users::show(app, user)).collect();
+    let tokens: Vec<Value> = world
+        .tokens
+        .values()
+        .map(|token| json!({ "id": token.id, "user": token.user, "name": token.name, "last_used": token.last_used }))
+        .collect();
+    ok(json!({ "issues": issues, "users": people, "groups": world.groups, "tokens": tokens,
+               "state": world.state, "switches": app.switches() }))
+}
+
+async fn counters(State(app): State<Arc<App>>) -> Reply {
+    let counters = &app.counters;
+    ok(json!({
+        "connections": counters.connections.load(Ordering::Relaxed),
+        "open_connections": counters.open_connections.load(Ordering::Relaxed),
+        "requests": counters.requests.load(Ordering::Relaxed),
+        "broken_uploads": counters.broken_uploads.load(Ordering::Relaxed),
+        "broken_answers": counters.broken_answers.load(Ordering::Relaxed),
+    }))
+}
+
+async fn requests(State(app): State<Arc<App>>) -> Json<Vec<Value>> {
+    Json(app.log(false))
+}
+
+async fn forget_requests(State(app): State<Arc<App>>) -> Json<Vec<Value>> {
+    Json(app.log(true))
+}
+
+async fn trouble(State(app): State<Arc<App>>, body: Bytes) -> Reply {
+    match serde_json::from_slice::<Trouble>(&body) {
+        Ok(trouble) => {
+            app.troubles().push(trouble);
+            nothing()
+        }
+        Err(fault) => status(400, json!({ "fault": fault.to_string() })),
+    }
+}
+
+async fn no_trouble(State(app): State<Arc<App>>) -> Reply {
+    app.troubles().clear();
+    nothing()
+}
+
+async fn switch(State(app): State<Arc<App>>, Path((name, value)): Path<(String, String)>) -> Reply {
+    match options::switch(&name, &value) {
+        Ok((name, value)) => {
+            app.set(name, value);
+            nothing()
+        }
+        Err(fault) => status(400, json!({ "fault": fault })),
+    }
+}
+
+/// Closes every open connection at once, as a container does with idle ones.
+async fn hang_up(State(app): State<Arc<App>>) -> Reply {
+    app.hang_up.send_modify(|number| *number += 1);
+    nothing()
+}
+
+async fn set_state(State(app): State<Arc<App>>, Path(state): Path<String>) -> Reply {
+    app.world().state = state;
+    nothing()
+}
+
+async fn clear_captcha(State(app): State<Arc<App>>, Path(user): Path<String>) -> Response {
+    match app.world().users.get_mut(&user) {
+        Some(user) => {
+            user.failed_logins = 0;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Lets every token of a user expire.
+async fn expire(State(app): State<Arc<App>>, Path(user): Path<String>) -> Reply {
+    for token in app.world().tokens.values_mut().filter(|token| token.user == user) {
+        token.expires_at = 0;
+    }
+    nothing()
+}
