@@ -83,6 +83,10 @@ name!(
     /// A program that calls a site, as in `[caller.teams-bot]`.
     CallerName, "caller name", 63
 );
+name!(
+    /// An account that calls are made as, as in `[service.reader]`.
+    ServiceName, "service name", 63
+);
 
 fn is_label(text: &str, max: usize) -> bool {
     let bytes = text.as_bytes();

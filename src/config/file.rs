@@ -1,7 +1,9 @@
-//! Reads small files whole, and says clearly why one can't be read.
+//! Reads small files whole and says clearly why one can't be read; replaces a file of ours without a moment in
+//! which it is half written.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::common::report::{Exit, Report};
@@ -24,6 +26,29 @@ pub fn read_text(path: &Path, what: &str, limit: usize) -> Result<String, Report
         )
         .with_remedy("Save it as UTF-8.")
     })
+}
+
+/// Replaces a file by one with these bytes that only its owner may read. After a crash it is the old or the new one,
+/// whole. For one writer at a time.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = Path::new(&fresh);
+    // A leftover of a crash may have other permissions.
+    match std::fs::remove_file(fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(fresh)?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(fresh, path));
+    if let Err(error) = written {
+        // What is left of it helps nobody; the error that matters is the first one.
+        let _ = std::fs::remove_file(fresh);
+        return Err(error);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn read_bytes(path: &Path, what: &str, limit: usize) -> Result<Vec<u8>, Report> {

@@ -11,6 +11,7 @@ mod query;
 mod rule;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::Method;
@@ -180,16 +181,15 @@ impl Refusal {
         }
         let others = self.near.iter().filter(|near| near.miss == Miss::Method);
         let allowed = others.fold(Methods::default(), |sum, near| sum.and(near.rule.allow().methods()));
-        let caller =
-            self.call.caller.as_ref().map_or_else(String::new, |caller| format!(" --caller {caller}"));
         let mut detail =
             format!("No rule of this site allows {method} {path} on {upstream} for this caller.");
         if allowed != Methods::default() {
-            detail.push_str(&format!(" On this path it may use {allowed}."));
+            let _ = write!(detail, " On this path it may use {allowed}.");
         }
-        detail.push_str(&format!(
-            " Ask the site's administrator to add a rule; on the site, `outhaul-agent policy explain {method} {path} --upstream {upstream}{caller}` tells more."
-        ));
+        // No ready command line: the path is a stranger's, and somebody would paste it into a shell.
+        detail.push_str(
+            " Ask the site's administrator to add a rule; on the site, `outhaul-agent policy explain` tells more.",
+        );
         let problem = Problem::new(Code::PolicyRefused, detail);
         if allowed == Methods::default() {
             return problem;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::common::ids::{CallerName, UpstreamName};
+use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::limits::ByteSize;
 
 use super::path::{CanonicalPath, PathFault};
@@ -17,7 +17,7 @@ pub enum Identity {
     /// As the person the caller acts for.
     User,
     /// As a service account: the name of a `[service.NAME]` table.
-    Service(Arc<str>),
+    Service(ServiceName),
     /// As nobody.
     Anonymous,
 }

@@ -8,7 +8,7 @@ fn rule(line: usize, allow: &str, identity: Identity, callers: &[&str]) -> Rule 
 }
 
 fn service(name: &str) -> Identity {
-    Identity::Service(name.into())
+    Identity::Service(name.parse().unwrap())
 }
 
 fn policy() -> Policy {
