@@ -1,1 +1,7 @@
-//! To come.
+//! The one public port. To come.
+
+pub mod route;
+
+mod limits;
+
+pub use limits::Limits;
