@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn the_example_shows_every_key_with_its_default() {
-        let example = Config::parse("relay.example.toml", EXAMPLE).unwrap_or_else(|report| panic!("{report}"));
+        let example =
+            Config::parse("relay.example.toml", EXAMPLE).unwrap_or_else(|report| panic!("{report}"));
         // What stands behind `# ` and a key is a default: with all of them in force nothing may change.
         let whole: String = EXAMPLE
             .lines()
@@ -258,7 +259,8 @@ mod tests {
         let read = include_str!("config.rs");
         for call in [".integer(", ".size(", ".duration(", ".or(", ".optional(", ".required("] {
             for rest in read.split(call).skip(1) {
-                let Some(key) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                let Some(key) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
+                else {
                     continue;
                 };
                 assert!(EXAMPLE.contains(&format!("{key} = ")), "{key} is not in the example");
@@ -273,8 +275,15 @@ mod tests {
         let report = Config::parse("relay.toml", text).unwrap_err();
         let shown = report.to_string();
         assert_eq!(report.exit(), Exit::Config);
-        for part in ["no address", "Bad_zone", "absolute path", "lacks certificate", "head-size is too small",
-                     "unknown key nothing", "\"text\" or \"json\""] {
+        for part in [
+            "no address",
+            "Bad_zone",
+            "absolute path",
+            "lacks certificate",
+            "head-size is too small",
+            "unknown key nothing",
+            "\"text\" or \"json\"",
+        ] {
             assert!(shown.contains(part), "{part} in:\n{shown}");
         }
     }

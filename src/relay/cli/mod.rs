@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::common::limits::parse_duration;
 use crate::terminal::Generate;
 
-pub use ask::ask;
+pub use ask::{Question, ask};
 
 /// The relay of Outhaul: the public side, where agents connect and callers call.
 #[derive(Debug, Parser)]
@@ -155,6 +155,8 @@ mod tests {
         let Command::Site(Site::Enrol(enrol)) = cli.command else { panic!("{:?}", cli.command) };
         assert!(cli.json && enrol.standby);
         assert_eq!(enrol.valid_for, Duration::from_secs(900));
-        assert!(Cli::try_parse_from(["outhaul-relay", "site", "enrol", "acme", "--valid-for", "soon"]).is_err());
+        assert!(
+            Cli::try_parse_from(["outhaul-relay", "site", "enrol", "acme", "--valid-for", "soon"]).is_err()
+        );
     }
 }

@@ -149,10 +149,14 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, http2: bool) -> Result<String, 
     };
     let authority = match (uri.authority().map(Authority::as_str), host) {
         (Some(_), _) if !http2 => {
-            return bad("The request target is a whole URL; send only the path, and the host in the Host field.");
+            return bad(
+                "The request target is a whole URL; send only the path, and the host in the Host field.",
+            );
         }
         (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return bad("The fields :authority and Host name different hosts; send one, or the same in both.");
+            return bad(
+                "The fields :authority and Host name different hosts; send one, or the same in both.",
+            );
         }
         (Some(authority), _) => authority,
         (None, Some(host)) => host,
@@ -231,7 +235,9 @@ mod tests {
 
     #[test]
     fn ports_case_and_a_trailing_dot_do_not_matter() {
-        for authority in ["acme.relay.example.com", "Acme.Relay.EXAMPLE.com:8443", "acme.relay.example.com.:1"] {
+        for authority in
+            ["acme.relay.example.com", "Acme.Relay.EXAMPLE.com:8443", "acme.relay.example.com.:1"]
+        {
             assert_eq!(host_of(authority).as_deref(), Some("acme.relay.example.com"), "{authority}");
         }
         assert_eq!(host_of("[::1]:443").as_deref(), Some("[::1]"));

@@ -1,0 +1,128 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::common::ids::AgentId;
+use crate::common::report::{Exit, Report};
+use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
+use crate::identity::token::EnrolmentToken;
+use crate::net::local::{Client, Server};
+use crate::relay::registry::Waiting;
+use crate::relay::store::{JoinMark, NewAgent};
+use crate::relay::tenancy;
+
+struct Bench {
+    client: Client,
+    store: Store,
+    registry: Registry,
+    fingerprint: Fingerprint,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("relay.db")).unwrap();
+        let many = NonZeroU32::new(1000).unwrap();
+        let limits = tenancy::Limits { calls_at_once: 10, calls_a_second: many, burst: many };
+        let wait = Duration::from_secs(1);
+        let waiting = Waiting { seen_within: wait, at_most: wait, callers: 1 };
+        let registry = Registry::new(waiting, limits, Clock::system());
+        let fingerprint = SigningKey::generate().unwrap().0.public().fingerprint();
+        let url = "wss://relay.example.com".parse().unwrap();
+        let operations = Operations::new(store.clone(), registry.clone(), Clock::system(), url, fingerprint);
+        let socket = folder.path().join("admin.sock");
+        let server = Server::bind(&socket).unwrap();
+        let tasks = Tasks::new();
+        let group = tasks.clone();
+        tasks.spawn("admin", async move { server.serve(routes(operations), &group).await });
+        let client = Client::new(&socket, "outhaul-relay");
+        Self { client, store, registry, fingerprint, _folder: folder }
+    }
+
+    async fn post(&self, path: &str, json: Value) -> Result<Value, Report> {
+        self.client.request(Method::POST, path, Some(&json)).await
+    }
+
+    async fn enrolled(&self, byte: u8) -> AgentId {
+        let made =
+            self.post("/sites/acme/enrol", json!({"role": "active", "valid_seconds": 3600})).await.unwrap();
+        let token: EnrolmentToken = made["token"].as_str().unwrap().parse().unwrap();
+        let agent =
+            NewAgent { id: AgentId::generate(), public_key: [byte; 32], software: "test/1".to_owned() };
+        let mark = JoinMark { counter: 1, hash: [1; 32] };
+        let now = Clock::system().unix_seconds();
+        let enrolled = self.store.enrol(token.site, token.secret.hash().0, agent, 0, mark, now).await;
+        enrolled.unwrap().unwrap().id
+    }
+}
+
+#[tokio::test]
+async fn sites_come_pause_and_go() {
+    let bench = Bench::new();
+    bench.post("/sites", json!({"name": "acme"})).await.unwrap();
+    let twice = bench.post("/sites", json!({"name": "acme"})).await.unwrap_err();
+    assert_eq!(twice.exit(), Exit::CannotCreate);
+    let bad = bench.post("/sites", json!({"name": "Bad name"})).await.unwrap_err();
+    assert!(bad.to_string().contains("a-z") && bad.exit() == Exit::Data, "{bad}");
+    assert!(!bench.registry.site("acme").unwrap().is_paused());
+    bench.post("/sites/acme/pause", json!(null)).await.unwrap();
+    assert!(bench.registry.site("acme").unwrap().is_paused());
+    let listed = bench.client.get("/sites").await.unwrap();
+    assert_eq!(listed["sites"][0]["paused"], true);
+    bench.post("/sites/acme/resume", json!(null)).await.unwrap();
+    assert!(!bench.registry.site("acme").unwrap().is_paused());
+    bench.post("/sites/acme/remove", json!({"force": false})).await.unwrap();
+    assert!(bench.registry.site("acme").is_none());
+    let gone = bench.post("/sites/acme/remove", json!({"force": false})).await.unwrap_err();
+    assert!(gone.to_string().contains("site list"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_token_names_relay_and_site_and_the_line_can_be_pasted() {
+    let bench = Bench::new();
+    bench.post("/sites", json!({"name": "acme"})).await.unwrap();
+    let made =
+        bench.post("/sites/acme/enrol", json!({"role": "active", "valid_seconds": 3600})).await.unwrap();
+    let text = made["token"].as_str().unwrap();
+    let token: EnrolmentToken = text.parse().unwrap();
+    assert_eq!((token.site.as_str(), token.url.as_str()), ("acme", "wss://relay.example.com"));
+    assert_eq!(token.relay, bench.fingerprint);
+    let line = format!("sudo outhaul-agent enrol --relay wss://relay.example.com --token {text}");
+    assert_eq!(made["command"], line);
+    for (path, body) in [
+        ("/sites/other/enrol", json!({"role": "active", "valid_seconds": 3600})),
+        ("/sites/acme/enrol", json!({"role": "active", "valid_seconds": 5})),
+        ("/sites/acme/enrol", json!({"role": "king", "valid_seconds": 3600})),
+    ] {
+        assert_eq!(bench.post(path, body).await.unwrap_err().exit(), Exit::Data);
+    }
+}
+
+#[tokio::test]
+async fn agents_are_shown_activated_and_revoked() {
+    let bench = Bench::new();
+    bench.post("/sites", json!({"name": "acme"})).await.unwrap();
+    let first = bench.enrolled(1).await;
+    let second = bench.enrolled(2).await;
+    let listed = bench.client.get("/agents").await.unwrap();
+    assert_eq!(listed["agents"][0]["agent"], second.to_string(), "the active one first");
+    assert_eq!(listed["agents"][1]["role"], "standby");
+    assert_eq!(listed["agents"][1]["state"], "offline");
+    bench.post(&format!("/agents/{first}/activate"), json!(null)).await.unwrap();
+    assert_eq!(bench.client.get(&format!("/agents/{first}")).await.unwrap()["role"], "active");
+    let drain = bench.post(&format!("/agents/{first}/drain"), json!(null)).await.unwrap_err();
+    assert!(drain.to_string().contains("not connected"), "{drain}");
+    bench.post(&format!("/agents/{first}/revoke"), json!(null)).await.unwrap();
+    let shown = bench.client.get(&format!("/agents/{first}")).await.unwrap();
+    assert_eq!(shown["state"], "revoked");
+    let again = bench.post(&format!("/agents/{first}/activate"), json!(null)).await.unwrap_err();
+    assert!(again.to_string().contains("revoked"), "{again}");
+    assert_eq!(bench.client.get("/agents/zzz").await.unwrap_err().exit(), Exit::Data);
+    let unclear = bench.client.get("/agents/0").await.unwrap_err();
+    assert!(unclear.to_string().contains("more of it"), "{unclear}");
+}
