@@ -136,6 +136,11 @@ impl Challenged {
         &self.opened.hello
     }
 
+    /// Who it claims to be.
+    pub fn claim(&self) -> Claim {
+        self.opened.claim
+    }
+
     /// Checks PROOF against the agent's key: the pinned one to connect, the one of HELLO to enrol.
     pub fn verify(self, payload: &Bytes, agent: &PublicKey) -> Result<Proven, Refuse> {
         let (document, signature, None) = split_signed(payload).ok_or_else(|| Refuse::malformed("PROOF"))?

@@ -8,11 +8,13 @@ use super::*;
 use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
+use crate::identity::encoded::Encoded;
+use crate::identity::handshake::join::Join;
 use crate::identity::keys::SigningKey;
 use crate::identity::token::EnrolmentToken;
 use crate::net::local::{Client, Server};
 use crate::relay::registry::Waiting;
-use crate::relay::store::{JoinMark, NewAgent};
+use crate::relay::store::NewAgent;
 use crate::relay::tenancy;
 
 struct Bench {
@@ -54,9 +56,9 @@ impl Bench {
         let token: EnrolmentToken = made["token"].as_str().unwrap().parse().unwrap();
         let agent =
             NewAgent { id: AgentId::generate(), public_key: [byte; 32], software: "test/1".to_owned() };
-        let mark = JoinMark { counter: 1, hash: [1; 32] };
+        let mark = Join { counter: 1, value: Encoded([1; 32]) };
         let now = Clock::system().unix_seconds();
-        let enrolled = self.store.enrol(token.site, token.secret.hash().0, agent, 0, mark, now).await;
+        let enrolled = self.store.enrol(token.site, token.secret.hash().0, agent, mark, now).await;
         enrolled.unwrap().unwrap().id
     }
 }

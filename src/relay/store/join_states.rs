@@ -1,72 +1,65 @@
-//! What tells an agent from a copy of it: a counter and a random value for each slot, renewed at each connect.
+//! What tells an agent from a copy of it ([`crate::identity::handshake::join`]), for each slot.
 //!
-//! The relay writes the next state as *pending* before it tells the agent, and makes it *accepted* when the agent
-//! has confirmed that it holds it. An agent that was cut off in between shows one of the two; a copy shows neither.
+//! The values are kept hashed, so that a stolen store lets nobody connect: the caller hashes what an agent shows
+//! and what it gives out, and the rules hold for hashes as for values.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Store, StoreFault, seconds, unsigned};
 use crate::common::ids::AgentId;
-
-/// A join state as the store keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JoinMark {
-    /// Rises by one at each connect.
-    pub counter: u64,
-    /// SHA-256 of the random value.
-    pub hash: [u8; 32],
-}
-
-/// Both states of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct JoinState {
-    /// The agent confirmed this one.
-    pub accepted: Option<JoinMark>,
-    /// The relay sent this one and heard no confirmation yet.
-    pub pending: Option<JoinMark>,
-}
+use crate::identity::encoded::Encoded;
+use crate::identity::handshake::join::{CloneFault, Join, JoinState};
+use crate::identity::handshake::messages::SLOTS;
 
 impl Store {
-    /// The state of a slot; empty for a slot that never connected.
-    pub async fn join_state(&self, agent: AgentId, slot: u8) -> Result<JoinState, StoreFault> {
-        self.call(move |connection| find(connection, agent, slot)).await
-    }
-
-    /// Writes the next state of a slot. On return it is durable.
-    pub async fn set_pending(&self, agent: AgentId, slot: u8, mark: JoinMark) -> Result<(), StoreFault> {
-        self.call(move |connection| set_pending(connection, agent, slot, mark)).await
-    }
-
-    /// The agent holds the pending state: it is the accepted one now. `false` if another connect was faster.
-    pub async fn accept_pending(&self, agent: AgentId, slot: u8, mark: JoinMark) -> Result<bool, StoreFault> {
+    /// Judges what a connect shows. If it is good, the next state is pending, durably, and is given.
+    pub async fn admit(
+        &self,
+        agent: AgentId,
+        slot: u8,
+        shown: Option<Join>,
+        fresh: Encoded<32>,
+    ) -> Result<Result<Join, CloneFault>, StoreFault> {
         self.call(move |connection| {
-            let rows = connection
-                .prepare_cached(
-                    "UPDATE join_states
-                     SET accepted_counter = pending_counter, accepted_hash = pending_hash,
-                         pending_counter = NULL, pending_hash = NULL
-                     WHERE agent = ?1 AND slot = ?2 AND pending_counter = ?3 AND pending_hash = ?4",
-                )?
-                .execute(params![agent.as_bytes(), slot, seconds(mark.counter), mark.hash])?;
-            Ok(rows == 1)
+            let state = match find(connection, agent, slot)?.admit(shown, fresh) {
+                Ok(state) => state,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            write(connection, agent, slot, &state)?;
+            Ok(state.pending.ok_or(CloneFault::Unknown))
+        })
+        .await
+    }
+
+    /// The agent holds the state it was given: it is the accepted one now. `false` if a later connect of the slot
+    /// was given another meanwhile.
+    pub async fn confirm(&self, agent: AgentId, slot: u8, given: Join) -> Result<bool, StoreFault> {
+        self.call(move |connection| {
+            let Some(state) = find(connection, agent, slot)?.confirmed(&given) else { return Ok(false) };
+            write(connection, agent, slot, &state)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The agent holds the state it was given at enrolment, in every slot.
+    pub async fn confirm_enrolment(&self, agent: AgentId, given: Join) -> Result<bool, StoreFault> {
+        self.call(move |connection| {
+            for slot in 0..SLOTS {
+                let Some(state) = find(connection, agent, slot)?.confirmed(&given) else { return Ok(false) };
+                write(connection, agent, slot, &state)?;
+            }
+            Ok(true)
         })
         .await
     }
 }
 
-pub(super) fn set_pending(
-    connection: &Connection,
-    agent: AgentId,
-    slot: u8,
-    mark: JoinMark,
-) -> Result<(), StoreFault> {
-    connection
-        .prepare_cached(
-            "INSERT INTO join_states (agent, slot, pending_counter, pending_hash) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (agent, slot) DO UPDATE
-             SET pending_counter = excluded.pending_counter, pending_hash = excluded.pending_hash",
-        )?
-        .execute(params![agent.as_bytes(), slot, seconds(mark.counter), mark.hash])?;
+/// Makes the first state pending in every slot.
+pub(super) fn begin(connection: &Connection, agent: AgentId, first: Join) -> Result<(), StoreFault> {
+    for slot in 0..SLOTS {
+        write(connection, agent, slot, &JoinState { accepted: None, pending: Some(first) })?;
+    }
     Ok(())
 }
 
@@ -79,9 +72,32 @@ pub(super) fn ever_accepted(connection: &Connection, agent: AgentId) -> Result<b
     )?)
 }
 
+fn write(connection: &Connection, agent: AgentId, slot: u8, state: &JoinState) -> Result<(), StoreFault> {
+    let counter = |join: Option<Join>| join.map(|join| seconds(join.counter));
+    let hash = |join: Option<Join>| join.map(|join| join.value.0);
+    connection
+        .prepare_cached(
+            "INSERT INTO join_states
+                 (agent, slot, accepted_counter, accepted_hash, pending_counter, pending_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (agent, slot) DO UPDATE SET
+                 accepted_counter = excluded.accepted_counter, accepted_hash = excluded.accepted_hash,
+                 pending_counter = excluded.pending_counter, pending_hash = excluded.pending_hash",
+        )?
+        .execute(params![
+            agent.as_bytes(),
+            slot,
+            counter(state.accepted),
+            hash(state.accepted),
+            counter(state.pending),
+            hash(state.pending)
+        ])?;
+    Ok(())
+}
+
 fn find(connection: &Connection, agent: AgentId, slot: u8) -> Result<JoinState, StoreFault> {
-    let mark = |counter: Option<i64>, hash: Option<[u8; 32]>| {
-        Some(JoinMark { counter: unsigned(counter?), hash: hash? })
+    let join = |counter: Option<i64>, hash: Option<[u8; 32]>| {
+        Some(Join { counter: unsigned(counter?), value: Encoded(hash?) })
     };
     let state = connection
         .prepare_cached(
@@ -90,8 +106,8 @@ fn find(connection: &Connection, agent: AgentId, slot: u8) -> Result<JoinState, 
         )?
         .query_row(params![agent.as_bytes(), slot], |row| {
             Ok(JoinState {
-                accepted: mark(row.get(0)?, row.get(1)?),
-                pending: mark(row.get(2)?, row.get(3)?),
+                accepted: join(row.get(0)?, row.get(1)?),
+                pending: join(row.get(2)?, row.get(3)?),
             })
         })
         .optional()?;

@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use agents::{Agent, NewAgent, Role};
 pub use alarms::{Alarm, AlarmKind};
-pub use join_states::{JoinMark, JoinState};
 pub use registrations::{Enrolled, Registration, TokenFault};
 pub use sites::Site;
 

@@ -3,9 +3,9 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::agents::{self, Agent, NewAgent, Role};
-use super::join_states::{self, JoinMark};
-use super::{Store, StoreFault, seconds, sites, unsigned};
+use super::{Store, StoreFault, join_states, seconds, sites, unsigned};
 use crate::common::ids::SiteName;
+use crate::identity::handshake::join::Join;
 
 /// A one-time secret, as the operator ordered it.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// Uses a secret: in one transaction it is marked as used, the agent is known, and its first join state is
-    /// pending.
+    /// pending in every slot.
     ///
     /// An agent whose connection broke before the answer came may ask again with the same secret and key, as long
     /// as it never confirmed: it gets the same id.
@@ -77,8 +77,7 @@ impl Store {
         site: SiteName,
         secret_hash: [u8; 32],
         agent: NewAgent,
-        slot: u8,
-        join: JoinMark,
+        join: Join,
         now: u64,
     ) -> Result<Enrolled, StoreFault> {
         self.call(move |connection| {
@@ -112,7 +111,7 @@ impl Store {
                             && known.revoked_at.is_none()
                             && !join_states::ever_accepted(connection, known.id)? =>
                     {
-                        join_states::set_pending(connection, known.id, slot, join)?;
+                        join_states::begin(connection, known.id, join)?;
                         Ok(Ok(known))
                     }
                     _ => Ok(Err(TokenFault::Used)),
@@ -148,7 +147,7 @@ impl Store {
                 agents::stand_down(connection, &site)?;
             }
             agents::insert(connection, &agent)?;
-            join_states::set_pending(connection, agent.id, slot, join)?;
+            join_states::begin(connection, agent.id, join)?;
             Ok(Ok(agent))
         })
         .await

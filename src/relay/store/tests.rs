@@ -1,12 +1,14 @@
 use super::*;
 use crate::common::ids::{AgentId, SiteName};
+use crate::identity::encoded::Encoded;
+use crate::identity::handshake::join::{CloneFault, Join};
 
 fn site(name: &str) -> SiteName {
     name.parse().unwrap()
 }
 
-fn mark(counter: u64, byte: u8) -> JoinMark {
-    JoinMark { counter, hash: [byte; 32] }
+fn mark(counter: u64, byte: u8) -> Join {
+    Join { counter, value: Encoded([byte; 32]) }
 }
 
 fn new_agent(byte: u8) -> NewAgent {
@@ -34,7 +36,7 @@ impl Bench {
     }
 
     async fn enrol(&self, secret: [u8; 32], agent: NewAgent, now: u64) -> Enrolled {
-        self.store.enrol(site("acme"), secret, agent, 0, mark(1, 1), now).await.unwrap()
+        self.store.enrol(site("acme"), secret, agent, mark(1, 1), now).await.unwrap()
     }
 }
 
@@ -59,14 +61,14 @@ async fn a_token_is_used_once() {
     let secret = bench.register(1, Role::Active).await;
     assert_eq!(bench.enrol([9; 32], new_agent(1), 200).await, Err(TokenFault::Unknown));
     bench.store.add_site(site("other"), 100).await.unwrap();
-    let wrong = bench.store.enrol(site("other"), secret, new_agent(1), 0, mark(1, 1), 200).await.unwrap();
+    let wrong = bench.store.enrol(site("other"), secret, new_agent(1), mark(1, 1), 200).await.unwrap();
     assert_eq!(wrong, Err(TokenFault::WrongSite));
     assert_eq!(bench.enrol(secret, new_agent(1), 3700).await, Err(TokenFault::Expired));
     let agent = bench.enrol(secret, new_agent(1), 3699).await.unwrap();
     assert_eq!(bench.enrol(secret, new_agent(2), 3699).await, Err(TokenFault::Used));
     // The same key may ask again until it has confirmed: its answer may have been lost.
     assert_eq!(bench.enrol(secret, new_agent(1), 3699).await.unwrap().id, agent.id);
-    assert!(bench.store.accept_pending(agent.id, 0, mark(1, 1)).await.unwrap());
+    assert!(bench.store.confirm_enrolment(agent.id, mark(1, 1)).await.unwrap());
     assert_eq!(bench.enrol(secret, new_agent(1), 3699).await, Err(TokenFault::Used));
 }
 
@@ -104,19 +106,26 @@ async fn one_agent_is_active() {
 }
 
 #[tokio::test]
-async fn join_states_move_from_pending_to_accepted() {
+async fn a_connect_shows_the_last_or_the_pending_state_and_no_older_one() {
     let bench = Bench::new().await;
     let secret = bench.register(1, Role::Active).await;
     let agent = bench.enrol(secret, new_agent(1), 200).await.unwrap().id;
     let store = &bench.store;
-    let pending = JoinState { accepted: None, pending: Some(mark(1, 1)) };
-    assert_eq!(store.join_state(agent, 0).await.unwrap(), pending);
-    assert!(!store.accept_pending(agent, 0, mark(1, 2)).await.unwrap(), "another value");
-    assert!(store.accept_pending(agent, 0, mark(1, 1)).await.unwrap());
-    store.set_pending(agent, 0, mark(2, 2)).await.unwrap();
-    let both = JoinState { accepted: Some(mark(1, 1)), pending: Some(mark(2, 2)) };
-    assert_eq!(store.join_state(agent, 0).await.unwrap(), both);
-    assert_eq!(store.join_state(agent, 1).await.unwrap(), JoinState::default());
+    let admit =
+        async |slot, shown, fresh| store.admit(agent, slot, Some(shown), Encoded([fresh; 32])).await.unwrap();
+    // CONFIRM of the enrolment got lost: the agent has the state nevertheless, in every slot.
+    assert_eq!(admit(0, mark(1, 1), 2).await, Ok(mark(2, 2)));
+    assert_eq!(admit(1, mark(1, 1), 3).await, Ok(mark(2, 3)));
+    assert!(!store.confirm(agent, 0, mark(2, 3)).await.unwrap(), "another slot's");
+    assert!(store.confirm(agent, 0, mark(2, 2)).await.unwrap());
+    let stale = CloneFault::Stale { shown: 1, current: 2 };
+    assert_eq!(admit(0, mark(1, 1), 4).await, Err(stale));
+    // Of two connects at once the later one counts.
+    assert_eq!(admit(0, mark(2, 2), 5).await, Ok(mark(3, 5)));
+    assert_eq!(admit(0, mark(2, 2), 6).await, Ok(mark(4, 6)));
+    assert!(!store.confirm(agent, 0, mark(3, 5)).await.unwrap());
+    assert!(store.confirm(agent, 0, mark(4, 6)).await.unwrap());
+    assert_eq!(store.admit(agent, 0, None, Encoded([7; 32])).await.unwrap(), Err(CloneFault::Unknown));
 }
 
 #[tokio::test]
