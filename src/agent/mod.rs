@@ -5,6 +5,7 @@ pub mod callers;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod counters;
 pub mod credentials;
 pub mod front;
 pub mod metrics;

@@ -1,1 +1,220 @@
-//! To come.
+//! The one door of the agent: whatever way a request came, it passes the same steps in the same order.
+//!
+//! Paused? Which upstream? Which path? Who calls? Does the policy allow it, and as whom? With which credential? Then
+//! the proxy sends it. Entry point: [`Front`], a tower service that is cheap to clone. What it decides by lies in
+//! one [`Site`] behind a swap, so that a reload counts from the next call on. It never keeps a request, and every
+//! refusal is a problem document. Called by `agent::connection`.
+
+mod arrival;
+mod caller;
+mod route;
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+pub use arrival::{Arrival, Way};
+pub use caller::Callers;
+
+use super::counters::CallMetrics;
+use super::pause::Pause;
+use super::policy::{Call, CanonicalPath, Identity, Permit, Policy, Query, authorise};
+pub use super::proxy::FrontBody;
+use super::proxy::{Credential, Links, Means, Proxy};
+use super::upstream::BoxError;
+use crate::common::ids::{CallerName, RequestId, UpstreamName};
+use crate::common::problem::{Code, Outcome, Problem};
+
+/// All that decides about a call, as one configuration has it.
+pub struct Site {
+    /// The rules.
+    pub policy: Policy,
+    /// The applications.
+    pub upstreams: HashMap<UpstreamName, Proxy>,
+    /// The callers' keys.
+    pub callers: Arc<dyn Callers>,
+    /// The services' credentials, by the name of their `[service.NAME]`.
+    pub credentials: HashMap<Arc<str>, Credential>,
+    /// The callers with `rewrite-links`.
+    pub rewriting: HashSet<CallerName>,
+}
+
+/// The door itself.
+#[derive(Clone)]
+pub struct Front {
+    site: Arc<ArcSwap<Site>>,
+    pause: Pause,
+    metrics: CallMetrics,
+}
+
+impl Front {
+    /// Whoever holds `site` may swap it at any time.
+    pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics) -> Self {
+        Self { site, pause, metrics }
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<FrontBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let under_way = self.metrics.begin();
+        let head = *request.method() == Method::HEAD;
+        let (id, result) = match request.extensions().get::<Arrival>().cloned() {
+            Some(arrival) => (arrival.request_id, self.pass(request, &arrival).await),
+            None => (RequestId::generate(), Err(no_arrival())),
+        };
+        let response = result.unwrap_or_else(|problem| {
+            self.metrics.refused(problem.code);
+            tracing::debug!(request = %id, code = %problem.code, "refused a call");
+            let whole = |bytes| if head { Bytes::new() } else { bytes };
+            problem.to_response(id).map(|bytes| FrontBody::whole(whole(bytes)))
+        });
+        response.map(|body| body.counted(under_way))
+    }
+
+    async fn pass<B>(&self, request: Request<B>, arrival: &Arrival) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if self.pause.is_on() {
+            return Err(Problem::new(
+                Code::Paused,
+                "The site's administrator has stopped all calls; `outhaul-agent resume` at the site lets them pass.",
+            ));
+        }
+        refuse_upgrades(&request)?;
+        let target = arrival.target.get(usize::from(arrival.route_length)..).unwrap_or("");
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        if path == route::WELL_KNOWN {
+            return well_known(request.method());
+        }
+        let site = self.site.load_full();
+        let route =
+            route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
+        let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
+        let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
+        let caller = caller::identify(request.headers(), site.callers.as_ref())?;
+        let links = site.rewriting.contains(&caller).then(|| links(&route, arrival));
+        let call = Call {
+            method: request.method().clone(),
+            upstream: route.proxy.upstream().config().name.clone(),
+            path,
+            query,
+            caller: Some(caller),
+        };
+        let permit = authorise(&site.policy, &call).map_err(|refusal| refusal.problem())?;
+        let credential = credential(&permit, &site)?;
+        let means = Means { credential, links, request_id: arrival.request_id };
+        let response = route.proxy.forward(permit, request, means).await?;
+        self.metrics.answered(response.status());
+        Ok(response)
+    }
+}
+
+impl<B> Service<Request<B>> for Front
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<FrontBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<FrontBody>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
+
+/// The credential of the permit's identity. Never another's.
+fn credential<'a>(permit: &Permit, site: &'a Site) -> Result<Option<&'a Credential>, Problem> {
+    match permit.identity() {
+        Identity::Anonymous => Ok(None),
+        Identity::Service(name) => match site.credentials.get(name) {
+            Some(credential) => Ok(Some(credential)),
+            None => Err(Problem::new(
+                Code::CredentialMissing,
+                format!(
+                    "The rule makes this call as the service “{name}”, whose credential can't be used. At the site, \
+                     check [service.{name}] with `outhaul-agent check-config`."
+                ),
+            )),
+        },
+        Identity::User => Err(Problem::new(
+            Code::LinkRequired,
+            "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule \
+             with `as = { service = … }` until people can be linked.",
+        )),
+    }
+}
+
+/// From what the upstream calls itself to what the caller called it.
+fn links(route: &route::Route<'_>, arrival: &Arrival) -> Links {
+    let base = &route.proxy.upstream().config().base_url;
+    let from = format!("{}://{}{}", base.scheme.as_str(), base.authority(), base.path);
+    let to = format!("{}://{}{}{}", arrival.scheme.as_str(), arrival.authority, arrival.route(), route.mount);
+    Links::new(&from, &to)
+}
+
+fn refuse_upgrades<B>(request: &Request<B>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let websocket = headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
+        || headers.get_all(header::UPGRADE).iter().any(|value| {
+            value.as_bytes().to_ascii_lowercase().windows(9).any(|window| window == b"websocket")
+        });
+    if websocket || *request.method() == Method::CONNECT {
+        return Err(Problem::new(
+            Code::UpgradeRefused,
+            "WebSocket, CONNECT and other upgrades do not pass. Use plain HTTP requests.",
+        ));
+    }
+    Ok(())
+}
+
+fn well_known(method: &Method) -> Result<Response<FrontBody>, Problem> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::new(Code::MethodRefused, "Use GET or HEAD here."));
+    }
+    let text = concat!(r#"{"software":"outhaul-agent","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from_static(text.as_bytes()) };
+    let mut response = Response::new(FrontBody::whole(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn nothing_here(path: &str) -> Problem {
+    let first: String = path.split('/').nth(1).unwrap_or("").chars().take(63).collect();
+    Problem::new(
+        Code::NotFound,
+        format!(
+            "“/{first}” is no application of this site. The first part of the path names one, as in /jira/rest/…; \
+             the site's administrator sets them as [upstream.NAME]."
+        ),
+    )
+}
+
+fn no_arrival() -> Problem {
+    Problem::new(Code::Internal, "A request came in without saying how. Report this as a bug.")
+        .with_outcome(Outcome::NotSent)
+}

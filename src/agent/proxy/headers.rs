@@ -275,7 +275,10 @@ mod tests {
         assert!(!prepared(Method::GET, &[("te", "gzip")]).trailers);
         let asked = prepared(Method::GET, &[("te", "gzip, Trailers;q=0.5")]);
         assert!(asked.trailers);
-        assert_eq!((&asked.headers["te"], &asked.headers["connection"]), (&"trailers".parse().unwrap(), &"te".parse().unwrap()));
+        assert_eq!(
+            (&asked.headers["te"], &asked.headers["connection"]),
+            (&"trailers".parse().unwrap(), &"te".parse().unwrap())
+        );
     }
 
     #[test]
@@ -290,7 +293,8 @@ mod tests {
         assert_eq!(length(&[]), Ok(None));
         assert_eq!(length(&["12"]), Ok(Some(12)));
         assert_eq!(length(&["12", "12"]), Ok(Some(12)));
-        for bad in [&["1", "2"][..], &[""], &["+1"], &["-1"], &["1, 1"], &["0x1"], &["99999999999999999999"]] {
+        for bad in [&["1", "2"][..], &[""], &["+1"], &["-1"], &["1, 1"], &["0x1"], &["99999999999999999999"]]
+        {
             assert_eq!(length(bad), Err(HeaderFault::Length), "{bad:?}");
         }
     }

@@ -45,7 +45,11 @@ impl Expected<'_> {
                 let other = seen.find(|name| !same(name, user));
                 match other {
                     None if named || !status.is_success() => {
-                        if status == StatusCode::UNAUTHORIZED { Verdict::Refused } else { Verdict::Right }
+                        if status == StatusCode::UNAUTHORIZED {
+                            Verdict::Refused
+                        } else {
+                            Verdict::Right
+                        }
                     }
                     None => Verdict::Wrong("nobody it names".to_owned()),
                     Some(name) if status == StatusCode::UNAUTHORIZED && same(&name, ANONYMOUS) => {

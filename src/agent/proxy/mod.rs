@@ -1,1 +1,207 @@
-//! To come.
+//! Sends a permitted call to its upstream and passes the answer on.
+//!
+//! Entry point: [`Proxy::forward`], which can't be called without a [`Permit`]. It sends exactly the path that the
+//! policy matched, only header fields that are on the list, and the credential of the permit's identity; it checks
+//! as whom the upstream answered before any of the answer leaves. It never follows a redirect, repeats a call or
+//! changes a body, but for `rewrite-links`. Called by `agent::front`.
+
+mod body;
+mod credential;
+pub mod headers;
+mod identity;
+mod problems;
+mod rewrite;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
+
+pub use body::FrontBody;
+pub use credential::{Credential, Verdicts};
+pub use identity::Expected;
+use identity::Verdict;
+pub use rewrite::{Links, Rewriter};
+
+use crate::agent::policy::{Identity, Permit};
+use crate::agent::upstream::{AnswerBody, BoxError, Outbound, Outgoing, Upstream};
+use crate::common::ids::RequestId;
+use crate::common::problem::{Code, Problem};
+
+/// What a call is sent with, beside its permit.
+#[derive(Debug)]
+pub struct Means<'a> {
+    /// The credential of the permit's identity; none for `anonymous`.
+    pub credential: Option<&'a Credential>,
+    /// Where links in JSON answers are to lead, for a caller that wants it.
+    pub links: Option<Links>,
+    /// For the log.
+    pub request_id: RequestId,
+}
+
+/// Sends calls to one upstream.
+#[derive(Clone)]
+pub struct Proxy {
+    upstream: Arc<Upstream>,
+    host: HeaderValue,
+    verdicts: Arc<Verdicts>,
+}
+
+impl Proxy {
+    /// For this upstream. The verdicts on credentials may be shared with others.
+    pub fn new(upstream: Arc<Upstream>, verdicts: Arc<Verdicts>) -> Self {
+        let authority = upstream.config().base_url.authority();
+        // A configured host is plain ASCII; an empty field would be refused by the upstream, not misread.
+        let host = HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static(""));
+        Self { upstream, host, verdicts }
+    }
+
+    /// The upstream.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Sends the call and gives the upstream's own answer, or says why there is none.
+    pub async fn forward<B>(
+        &self,
+        permit: Permit,
+        request: Request<B>,
+        means: Means<'_>,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let method = permit.method();
+        let expected = self.expected(&permit, means.credential)?;
+        let mut prepared = headers::request(&request, method, &self.host)
+            .map_err(|fault| Problem::new(Code::BadRequest, format!("{fault}.")))?;
+        if let Some(credential) = means.credential {
+            prepared.headers.insert(header::AUTHORIZATION, credential.header());
+        }
+        if means.links.is_some() {
+            Links::prepare(&mut prepared.headers);
+        }
+        let own = self.upstream.config().max_request_body;
+        let limit = permit.max_body().map_or(own, |rule| rule.min(own)).0;
+        if prepared.length.is_some_and(|length| length > limit) {
+            return Err(problems::too_large(limit));
+        }
+        let clock = self.upstream.clock();
+        let body = Outgoing::new(request.into_body(), prepared.length, limit, clock);
+        frame(&mut prepared, &body, method.is_safe());
+        let outbound =
+            Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
+        let answer = self.upstream.send(outbound, body, stick(&permit)).await.map_err(|fault| {
+            tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
+            problems::of(&fault, method, &self.upstream, limit)
+        })?;
+        self.judge(&permit, expected, &answer, &means).await?;
+        Ok(passed(answer, &permit, prepared.trailers, means.links))
+    }
+
+    fn expected<'a>(
+        &self,
+        permit: &Permit,
+        credential: Option<&'a Credential>,
+    ) -> Result<Expected<'a>, Problem> {
+        let checked = self.upstream.config().identity_header;
+        match (permit.identity(), credential) {
+            (Identity::Anonymous, None) if checked => Ok(Expected::Anonymous),
+            (Identity::Service(_), Some(credential)) if checked => Ok(Expected::User(credential.user())),
+            (Identity::Anonymous, None) | (Identity::Service(_), Some(_)) => Ok(Expected::Unchecked),
+            // Never another account instead.
+            _ => Err(Problem::new(
+                Code::CredentialMissing,
+                "The rule names an identity for which the agent has no credential.",
+            )),
+        }
+    }
+
+    async fn judge(
+        &self,
+        permit: &Permit,
+        expected: Expected<'_>,
+        answer: &Response<AnswerBody>,
+        means: &Means<'_>,
+    ) -> Result<(), Problem> {
+        let status = answer.status();
+        if status.as_u16() < 200 || status.as_u16() > 599 {
+            return Err(Problem::new(
+                Code::UpstreamAnswer,
+                format!(
+                    "The application answered with status {}, which can't be passed on.",
+                    status.as_u16()
+                ),
+            ));
+        }
+        let user = means.credential.map_or("anonymous", Credential::user);
+        match expected.judge(status, answer.headers()) {
+            Verdict::Right => Ok(()),
+            Verdict::Refused => match means.credential {
+                Some(credential) if self.verdicts.is_dead(&self.upstream, credential).await => {
+                    Err(problems::dead(&self.upstream, user))
+                }
+                _ => Ok(()),
+            },
+            Verdict::Wrong(seen) => {
+                let seen: String = seen.chars().take(80).collect();
+                tracing::warn!(
+                    request = %means.request_id, upstream = %permit.upstream(), expected = user, seen,
+                    "an answer was made as another user and withheld"
+                );
+                Err(problems::mismatch(permit.method(), &self.upstream, user))
+            }
+        }
+    }
+}
+
+/// Tells the connection how the body is framed; left to itself it would drop a GET's body of unknown length.
+fn frame(prepared: &mut headers::Prepared, body: &Outgoing, safe: bool) {
+    match prepared.length {
+        Some(length) if !body.is_empty() || !safe => {
+            prepared.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if !body.is_empty() => {
+            prepared.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        _ => {}
+    }
+}
+
+/// Exactly the path that was matched, and the query byte for byte.
+fn target(permit: &Permit) -> String {
+    let path = permit.path().as_str();
+    match permit.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+fn stick(permit: &Permit) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    permit.caller().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn passed(
+    answer: Response<AnswerBody>,
+    permit: &Permit,
+    trailers: bool,
+    links: Option<Links>,
+) -> Response<FrontBody> {
+    let (mut head, body) = answer.into_parts();
+    headers::answer(&mut head.headers);
+    head.version = http::Version::HTTP_11;
+    head.extensions.clear();
+    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = match links {
+        Some(links) if links.head(permit.method(), head.status, &mut head.headers) && !bodiless => {
+            FrontBody::rewritten(body, Rewriter::new(links), trailers)
+        }
+        _ => FrontBody::passed(body, trailers),
+    };
+    Response::from_parts(head, body)
+}

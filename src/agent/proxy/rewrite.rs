@@ -205,11 +205,17 @@ mod tests {
     #[test]
     fn links_lead_through_the_relay() {
         for (given, expected) in [
-            (r#"{"self":"https://jira.corp.example/jira/rest/1"}"#, r#"{"self":"https://acme.relay.example/jira/rest/1"}"#),
+            (
+                r#"{"self":"https://jira.corp.example/jira/rest/1"}"#,
+                r#"{"self":"https://acme.relay.example/jira/rest/1"}"#,
+            ),
             (r#""https://jira.corp.example/jira""#, r#""https://acme.relay.example/jira""#),
             (r#""https://jira.corp.example/jira?a#b""#, r#""https://acme.relay.example/jira?a#b""#),
             (r#""https:\/\/jira.corp.example\/jira\/rest""#, r#""https:\/\/acme.relay.example\/jira\/rest""#),
-            (r#""hhttps://jira.corp.example/jira/x https://jira.corp.example/jira#""#, r#""hhttps://acme.relay.example/jira/x https://acme.relay.example/jira#""#),
+            (
+                r#""hhttps://jira.corp.example/jira/x https://jira.corp.example/jira#""#,
+                r#""hhttps://acme.relay.example/jira/x https://acme.relay.example/jira#""#,
+            ),
             (r#""https://jira.corp.example/jira\nnext""#, r#""https://acme.relay.example/jira\nnext""#),
         ] {
             assert_eq!(whole(given), expected);
@@ -242,7 +248,8 @@ mod tests {
             (links().head(&Method::GET, status, &mut headers), headers)
         };
         let json = ("content-type", "Application/JSON;charset=UTF-8");
-        let (body, headers) = head(&[json, ("content-length", "7"), ("etag", "\"1\""), ("content-md5", "x")], 200);
+        let (body, headers) =
+            head(&[json, ("content-length", "7"), ("etag", "\"1\""), ("content-md5", "x")], 200);
         assert!(body && !headers.contains_key("content-length") && !headers.contains_key("content-md5"));
         assert_eq!(headers["etag"], "W/\"1\"");
         assert!(head(&[json, ("content-encoding", "identity")], 200).0);

@@ -1,0 +1,130 @@
+//! An answer's body on its way to the caller.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header;
+use http_body::{Body, Frame, SizeHint};
+
+use super::rewrite::Rewriter;
+use crate::agent::counters::UnderWay;
+use crate::agent::upstream::{AnswerBody, AnswerFault};
+
+/// The body of any answer of the front.
+pub struct FrontBody {
+    kind: Kind,
+    /// Counts the call until its answer is through.
+    _under_way: Option<UnderWay>,
+}
+
+enum Kind {
+    Whole(Option<Bytes>),
+    Passed { body: AnswerBody, trailers: bool },
+    Rewritten { body: AnswerBody, rewriter: Box<Rewriter>, trailers: bool, held: Option<Frame<Bytes>> },
+}
+
+impl FrontBody {
+    /// Bytes of the agent's own.
+    pub fn whole(bytes: Bytes) -> Self {
+        Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())).into()
+    }
+
+    pub(super) fn passed(body: AnswerBody, trailers: bool) -> Self {
+        Kind::Passed { body, trailers }.into()
+    }
+
+    pub(super) fn rewritten(body: AnswerBody, rewriter: Rewriter, trailers: bool) -> Self {
+        Kind::Rewritten { body, rewriter: Box::new(rewriter), trailers, held: None }.into()
+    }
+
+    /// The same, which keeps the call counted until it is dropped.
+    #[must_use]
+    pub fn counted(self, under_way: UnderWay) -> Self {
+        Self { _under_way: Some(under_way), ..self }
+    }
+}
+
+impl From<Kind> for FrontBody {
+    fn from(kind: Kind) -> Self {
+        Self { kind, _under_way: None }
+    }
+}
+
+impl Body for FrontBody {
+    type Data = Bytes;
+    type Error = AnswerFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        match &mut self.kind {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Passed { body, trailers } => loop {
+                match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                    Some(Ok(frame)) => {
+                        if let Some(frame) = pass(frame, *trailers) {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
+                    other => return Poll::Ready(other),
+                }
+            },
+            Kind::Rewritten { body, rewriter, trailers, held } => loop {
+                if let Some(frame) = held.take() {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                let last = match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => {
+                            let data = rewriter.push(data);
+                            if data.is_empty() {
+                                continue;
+                            }
+                            return Poll::Ready(Some(Ok(Frame::data(data))));
+                        }
+                        Err(frame) => pass(frame, *trailers),
+                    },
+                    Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                    None => None,
+                };
+                let rest = rewriter.finish();
+                if rest.is_empty() {
+                    return Poll::Ready(last.map(Ok));
+                }
+                *held = last;
+                return Poll::Ready(Some(Ok(Frame::data(rest))));
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Passed { body, .. } => body.is_end_stream(),
+            // The rewriter may hold something back; only the end itself tells.
+            Kind::Rewritten { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Passed { body, .. } => body.size_hint(),
+            Kind::Rewritten { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// Trailers pass where the caller takes them, and without what may not stand in a head either.
+fn pass(frame: Frame<Bytes>, trailers: bool) -> Option<Frame<Bytes>> {
+    match frame.into_trailers() {
+        Err(frame) => Some(frame),
+        Ok(_) if !trailers => None,
+        Ok(mut fields) => {
+            fields.remove(header::SET_COOKIE);
+            Some(Frame::trailers(fields))
+        }
+    }
+}
