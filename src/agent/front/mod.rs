@@ -32,7 +32,7 @@ use super::policy::{Call, CanonicalPath, Identity, Permit, Policy, Query, author
 pub use super::proxy::FrontBody;
 use super::proxy::{Credential, Links, Means, Proxy};
 use super::upstream::BoxError;
-use crate::common::ids::{CallerName, RequestId, UpstreamName};
+use crate::common::ids::{CallerName, RequestId, ServiceName, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
 
 /// All that decides about a call, as one configuration has it.
@@ -44,7 +44,7 @@ pub struct Site {
     /// The callers' keys.
     pub callers: Arc<dyn Callers>,
     /// The services' credentials, by the name of their `[service.NAME]`.
-    pub credentials: HashMap<Arc<str>, Credential>,
+    pub credentials: HashMap<ServiceName, Credential>,
     /// The callers with `rewrite-links`.
     pub rewriting: HashSet<CallerName>,
 }

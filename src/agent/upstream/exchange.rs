@@ -12,7 +12,7 @@ use hyper::client::conn::TrySendError;
 
 use super::answer::AnswerBody;
 use super::body::{Outgoing, Progress, Stand};
-use super::fault::SendFault;
+use super::fault::{SendFault, chain};
 use super::pool::Lease;
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
@@ -139,7 +139,7 @@ impl Exchange {
         {
             return Failed::Fault(SendFault::Body(fault));
         }
-        let text = describe(error);
+        let text = chain(error);
         if error.is_parse() || error.is_parse_too_large() {
             return Failed::Fault(SendFault::Answer(text));
         }
@@ -209,16 +209,4 @@ fn says_close(headers: &http::HeaderMap) -> bool {
             .split(|byte| *byte == b',')
             .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
-}
-
-/// The library's error with its causes.
-fn describe(error: &hyper::Error) -> String {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

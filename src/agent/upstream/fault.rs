@@ -88,3 +88,14 @@ pub enum AnswerFault {
     #[error("the upstream's answer stood still for {0:?}")]
     Stalled(Duration),
 }
+
+/// An error with its causes, as one sentence.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

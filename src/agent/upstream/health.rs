@@ -3,23 +3,22 @@
 //! Jira answers 200 while it is still starting, so the state in its JSON counts and not the code.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use rustls_pki_types::ServerName;
-use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
 use super::connect::Target;
-use super::fault::{SendFault, SetupFault};
+use super::fault::{SendFault, SetupFault, chain};
 use super::pool::Pool;
 use super::{Config, Outbound, Upstream};
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
 use crate::config::values::HttpBase;
+use crate::net::{dial, tls};
 
 /// How often kept connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -53,14 +52,32 @@ impl Health {
 /// One address of an upstream.
 pub(super) struct Node {
     pub(super) pool: Arc<Pool>,
-    path: String,
+    base: HttpBase,
     state: AtomicU8,
+    /// Why it is not up.
+    detail: Mutex<Option<String>>,
+}
+
+/// A node as status pages show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    /// Where it is.
+    pub url: String,
+    /// Whether it takes calls.
+    pub health: Health,
+    /// Why not.
+    pub detail: Option<String>,
 }
 
 impl Node {
     /// The node's base path, without a slash at its end.
     pub(super) fn path(&self) -> &str {
-        &self.path
+        &self.base.path
+    }
+
+    pub(super) fn report(&self) -> NodeReport {
+        let detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        NodeReport { url: self.base.to_string(), health: self.health(), detail }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -78,18 +95,19 @@ impl Node {
 
     /// A call got no connection.
     pub(super) fn unreachable(&self, fault: &SendFault) {
-        if self.set(Health::Down) {
+        if self.set(Health::Down, Some(fault.to_string())) {
             tracing::warn!(error = %fault, "a node of an upstream can't be reached");
         }
     }
 
     /// The fault for a connection that ended before it took anything.
     pub(super) fn unsent(&self, reason: String) -> SendFault {
-        SendFault::Unsent { node: self.pool.target.label(), reason }
+        SendFault::Unsent { node: self.pool.target.address.to_string(), reason }
     }
 
     /// Says whether that is news.
-    fn set(&self, health: Health) -> bool {
+    fn set(&self, health: Health, detail: Option<String>) -> bool {
+        *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = detail;
         let state = match health {
             Health::Unknown => 0,
             Health::Up => 1,
@@ -101,28 +119,23 @@ impl Node {
 
 /// Makes the nodes ready; reads the authorities' file.
 pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec<Node>, SetupFault> {
-    let fault = |reason: String| SetupFault { upstream: config.name.to_string(), reason };
-    let connector = if config.nodes.iter().any(HttpBase::is_tls) {
-        let client = super::connect::tls(config.ca_file.as_deref()).map_err(fault)?;
-        Some(TlsConnector::from(client))
+    let fault =
+        |fault: tls::TlsFault| SetupFault { upstream: config.name.to_string(), reason: chain(&fault) };
+    let client = if config.nodes.iter().any(HttpBase::is_tls) {
+        Some(tls::client_config(tls::Peer::Upstream, config.ca_file.as_deref()).map_err(fault)?)
     } else {
         None
     };
     let node = |base: &HttpBase| {
-        let tls = match &connector {
-            Some(connector) if base.is_tls() => {
-                let name = ServerName::try_from(base.host.clone())
-                    .map_err(|_| fault(format!("“{}” is no name a certificate could carry", base.host)))?;
-                Some((connector.clone(), name))
-            }
-            _ => None,
+        let target = Target {
+            address: dial::Target { host: base.host.clone(), port: base.port },
+            tls: client.clone().filter(|_| base.is_tls()),
+            timeout: config.connect_timeout,
         };
-        let target =
-            Target { host: base.host.clone(), port: base.port, tls, timeout: config.connect_timeout };
         let pool = Pool::new(target, config.max_connections.max(1), clock.clone(), tasks.clone());
-        Ok(Node { pool, path: base.path.trim_end_matches('/').to_owned(), state: AtomicU8::new(0) })
+        Node { pool, base: base.clone(), state: AtomicU8::new(0), detail: Mutex::default() }
     };
-    config.nodes.iter().map(node).collect()
+    Ok(config.nodes.iter().map(node).collect())
 }
 
 /// Starts the task that asks the nodes and closes what is idle; it ends with the upstream or the program.
@@ -158,12 +171,12 @@ async fn ask(upstream: &Upstream, node: &Node) {
         Err(_) => Err("no answer in time".to_owned()),
     };
     let name = &upstream.config.name;
-    let label = node.pool.target.label();
+    let label = &node.base;
     match verdict {
-        Ok(()) if node.set(Health::Up) => {
+        Ok(()) if node.set(Health::Up, None) => {
             tracing::info!(upstream = %name, node = %label, "a node of an upstream is up");
         }
-        Err(reason) if node.set(Health::Down) => {
+        Err(reason) if node.set(Health::Down, Some(reason.clone())) => {
             tracing::warn!(upstream = %name, node = %label, reason, "a node of an upstream is down");
         }
         _ => {}

@@ -24,8 +24,8 @@ pub use answer::AnswerBody;
 pub use body::{BodyFault, BoxError, Outgoing};
 use exchange::{Exchange, Failed, Patience};
 pub use fault::{AnswerFault, SendFault, SetupFault};
-pub use health::Health;
 use health::Node;
+pub use health::{Health, NodeReport};
 use pool::Reuse;
 
 use crate::common::clock::Clock;
@@ -109,6 +109,11 @@ impl Upstream {
     /// Up if any node is.
     pub fn health(&self) -> Health {
         self.nodes.iter().map(Node::health).min().unwrap_or(Health::Unknown)
+    }
+
+    /// Each node, for status pages.
+    pub fn nodes(&self) -> Vec<NodeReport> {
+        self.nodes.iter().map(Node::report).collect()
     }
 
     /// Kept connections, over all nodes.
