@@ -1,7 +1,6 @@
 //! Which path does what.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
@@ -70,20 +69,13 @@ async fn add(
     Ok(new_key(house.as_ref(), &name, &key))
 }
 
-#[derive(Deserialize)]
-struct Rotate {
-    #[serde(default)]
-    grace_seconds: u64,
-}
-
 async fn rotate(
     _: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
-    Json(Rotate { grace_seconds }): Json<Rotate>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds))?;
+    let key = house.rotate_caller(&name)?;
     tracing::info!(caller = %name, "caller's key replaced");
     Ok(new_key(house.as_ref(), &name, &key))
 }

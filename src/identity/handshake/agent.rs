@@ -167,13 +167,14 @@ impl Waiting {
         }
         // The bound signature comes first, the unbound one is last: alone if the relay has no TLS session.
         let bound = exporter.filter(|_| same_session(&challenge, &self.hello, exporter.as_ref()));
+        if bound.is_none() && !allow_unbound {
+            return Err(Distrust::Intercepted);
+        }
         let signature = match (&bound, challenge.binding, second) {
-            (Some(_), _, _) => first,
-            (None, _, _) if !allow_unbound => return Err(Distrust::Intercepted),
             (None, Some(_), Some(unbound)) => unbound,
-            (None, None, None) => first,
             (None, Some(_), None) => return Err(Distrust::RelayForbidsUnbound),
             (None, None, Some(_)) => return Err(malformed()),
+            (Some(_), _, _) | (None, None, None) => first,
         };
         let hash = digest(Label::Relay, &[&self.raw, document], bound.as_ref());
         if !challenge.relay_key.verifies(&hash, signature) {

@@ -3,6 +3,9 @@
 //! At each connect the relay gives a new value, which counts once the agent has said that it is on disk. A crash
 //! between the two leaves either the old or the new one at the agent, so the relay accepts both: the accepted one,
 //! and the one that is pending. Whoever comes with an older one is a copy, or was restored from a backup.
+//!
+//! At enrolment the relay gives one state for every slot: it is pending for all of them, and each slot's first
+//! connect shows it. A relay may keep hashes of the values, and put the hash of what is shown in its place.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;

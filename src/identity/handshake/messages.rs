@@ -274,8 +274,11 @@ pub(super) fn put_signed(document: &[u8], signatures: &[[u8; 64]]) -> Bytes {
     payload.freeze()
 }
 
+/// A document, its signature, and a second one.
+type Signed<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
+
 /// Takes document and signatures apart: at least one signature, at most two, and nothing else.
-pub(super) fn split_signed(payload: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+pub(super) fn split_signed(payload: &[u8]) -> Option<Signed<'_>> {
     if payload.len() > MAX_CONTROL {
         return None;
     }

@@ -104,19 +104,19 @@ impl Pair {
         let (proof, proved): (_, Proved) = waiting
             .prove(&tamper(1, challenge), &self.agent, self.agent_session, self.agent_allows)
             .map_err(End::Agent)?;
-        let proven: Proven = challenged.verify(&tamper(2, proof), &agent_key).map_err(refused)?;
-        match proven.credential() {
+        let proof: Proven = challenged.verify(&tamper(2, proof), &agent_key).map_err(refused)?;
+        match proof.credential() {
             Credential::Join(join) => assert_eq!(*join, Some(self.join)),
             Credential::Secret(secret) => {
                 assert_eq!(secret.hash(), EnrolmentSecret::from_bytes(Encoded([5; 32])).hash());
             }
         }
-        let welcome = proven.welcome(&self.relay, &self.welcome());
+        let welcome = proof.welcome(&self.relay, &self.welcome());
         let welcomed = proved.welcomed(&tamper(3, welcome)).map_err(End::Agent)?;
         assert_eq!(welcomed.relay, self.relay.public());
         assert_eq!(welcomed.welcome, self.welcome());
         read_confirm(&tamper(4, confirm())).map_err(refused)?;
-        Ok((welcomed.bound, proven.is_bound()))
+        Ok((welcomed.bound, proof.is_bound()))
     }
 }
 
@@ -124,7 +124,7 @@ impl Pair {
 fn connect_and_enrol_in_one_tls_session_are_bound() {
     for enrol in [false, true] {
         for (agent_allows, relay_allows) in [(false, false), (true, false), (false, true), (true, true)] {
-            let pair = Pair { enrol, agent_allows, relay_allows, ..Pair::new() };
+            let pair = Pair { agent_allows, relay_allows, enrol, ..Pair::new() };
             assert_eq!(pair.run(&untouched), Ok((true, true)));
         }
     }
@@ -242,8 +242,8 @@ fn a_welcome_for_somebody_else_is_refused() {
         let (challenge, challenged) =
             opened.challenge(&pair.relay, Some(SESSION), false, Encoded([0; 32])).unwrap();
         let (proof, proved) = waiting.prove(&challenge, &pair.agent, Some(SESSION), false).unwrap();
-        let proven = challenged.verify(&proof, &pair.agent.public()).unwrap();
-        let payload = proven.welcome(&pair.relay, &wrong);
+        let checked = challenged.verify(&proof, &pair.agent.public()).unwrap();
+        let payload = checked.welcome(&pair.relay, &wrong);
         assert_eq!(proved.welcomed(&payload).unwrap_err(), Distrust::WrongWelcome);
     }
 }
@@ -261,38 +261,64 @@ fn refusals_read_back_and_unknown_ones_too() {
     assert_eq!(Refuse::decode(b"\xff").code, RefuseCode::Other);
 }
 
+/// A relay's store of one slot, and a crash at will: before the agent stores, and before CONFIRM arrives.
+fn connect(state: &mut JoinState, disk: &mut Join, shown: Join, crash: u8) -> Result<(), CloneFault> {
+    *state = state.admit(Some(shown), Encoded::random().unwrap())?;
+    let given = state.pending.unwrap();
+    if crash > 0 {
+        *disk = given;
+    }
+    if crash > 1 {
+        *state = state.confirmed(&given).unwrap();
+    }
+    Ok(())
+}
+
 #[test]
-fn join_state_survives_a_crash_at_any_point_and_tells_a_copy() {
-    let fresh = || Encoded::random().unwrap();
+fn a_late_confirm_of_an_older_connect_counts_for_nothing() {
     let first = Join::first().unwrap();
-    let enrolled = JoinState::enrolled(first);
-    let second = enrolled.admit(Some(first), fresh()).unwrap();
-    let given = second.pending.unwrap();
-    assert_eq!((given.counter, second.accepted), (2, Some(first)));
+    let older = JoinState::enrolled(first).admit(Some(first), Encoded([1; 32])).unwrap();
+    let newer = older.admit(Some(first), Encoded([2; 32])).unwrap();
+    assert_eq!(newer.confirmed(&older.pending.unwrap()), None);
+    assert!(newer.confirmed(&newer.pending.unwrap()).is_some());
+}
 
-    // The agent crashed before it stored the new one: the old one still counts.
-    let again = second.admit(Some(first), fresh()).unwrap();
-    assert_eq!(again.pending.unwrap().counter, 3);
-    // A late CONFIRM of the connect before changes nothing.
-    assert_eq!(again.confirmed(&given), None);
-
-    // It crashed after it stored the new one, before CONFIRM: the new one counts, and the old one no more.
-    let third = second.admit(Some(given), fresh()).unwrap();
-    assert_eq!(third.accepted, Some(given));
-    assert_eq!(third.admit(Some(first), fresh()), Err(CloneFault::Stale { shown: 1, current: 3 }));
-
-    // The usual way.
-    let confirmed = second.confirmed(&given).unwrap();
-    assert_eq!(confirmed, JoinState { accepted: Some(given), pending: None });
-    assert_eq!(confirmed.admit(Some(first), fresh()), Err(CloneFault::Stale { shown: 1, current: 2 }));
-    assert_eq!(confirmed.admit(None, fresh()), Err(CloneFault::Unknown));
+#[test]
+fn join_state_tells_a_copy() {
+    let first = Join::first().unwrap();
+    let mut state = JoinState { accepted: None, pending: Some(first) };
+    let (mut disk, copy) = (first, first);
+    connect(&mut state, &mut disk, first, 2).unwrap();
+    assert_eq!(disk.counter, 2);
+    let refused = state.admit(Some(copy), Encoded([0; 32]));
+    assert_eq!(refused, Err(CloneFault::Stale { shown: 1, current: 2 }));
     let forged = Join { counter: 2, value: Encoded([0; 32]) };
-    assert_eq!(confirmed.admit(Some(forged), fresh()), Err(CloneFault::Unknown));
-    assert_eq!(JoinState::default().admit(Some(first), fresh()), Err(CloneFault::Unknown));
+    let ahead = Join { counter: 99, ..disk };
+    for unknown in [None, Some(forged), Some(ahead)] {
+        assert_eq!(state.admit(unknown, Encoded([0; 32])), Err(CloneFault::Unknown));
+    }
+    assert_eq!(JoinState::default().admit(Some(first), Encoded([0; 32])), Err(CloneFault::Unknown));
+    assert!(!format!("{disk:?}").contains(&disk.value.to_string()), "the value is not shown");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_crash_locks_an_agent_out_and_a_copy_never_outlives_a_confirm(
+        crashes in prop::collection::vec(0_u8..3, 1..40),
+    ) {
+        let first = Join::first().unwrap();
+        let mut state = JoinState { accepted: None, pending: Some(first) };
+        let mut disk = first;
+        for crash in crashes {
+            let copy = disk;
+            prop_assert_eq!(connect(&mut state, &mut disk, copy, crash), Ok(()));
+            let copy_passes = state.admit(Some(copy), Encoded([0; 32])).is_ok();
+            prop_assert_eq!(copy_passes, crash < 2);
+            prop_assert!(state.admit(Some(disk), Encoded([0; 32])).is_ok());
+        }
+    }
 
     #[test]
     fn any_flipped_bit_ends_the_handshake(

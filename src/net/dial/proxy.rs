@@ -156,7 +156,7 @@ fn parse(head: &[u8]) -> Option<Head> {
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authenticate"))
         .filter_map(|(_, value)| value.split_whitespace().next())
-        .map(|scheme| scheme.chars().filter(|letter| letter.is_ascii_alphanumeric()).take(20).collect())
+        .map(|scheme| scheme.chars().filter(char::is_ascii_alphanumeric).take(20).collect())
         .take(5)
         .collect();
     Some(Head { status, reason, schemes })
