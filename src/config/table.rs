@@ -168,8 +168,8 @@ impl<'d> Table<'d> {
         Some((value.span().into(), value.into_inner()))
     }
 
-    /// From an inline value of a list or a key.
-    pub(super) fn from_inline(source: &'d Source<'d>, entries: DeTable<'d>, at: Span) -> Self {
+    /// A table that stands as a value, for types with a shape of their own.
+    pub fn inline(source: &'d Source<'d>, entries: DeTable<'d>, at: Span) -> Self {
         Self::new(source, entries, String::new(), at)
     }
 

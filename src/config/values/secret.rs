@@ -102,7 +102,7 @@ impl FromValue for SecretRef {
             source.fault(at, "a secret must not stand in this file", HOW);
             return None;
         };
-        let mut table = Table::from_inline(source, entries, at);
+        let mut table = Table::inline(source, entries, at);
         let credential: Option<String> = table.optional("credential");
         let file: Option<PathBuf> = table.optional("file");
         match (credential, file) {

@@ -1,0 +1,70 @@
+//! What the file names but can't prove: secrets, certificates, folders.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Config;
+use crate::config::file::read_text;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is: `service reader`, `upstream jira: ca-file`.
+    pub subject: String,
+    /// What is wrong with it and what to do; nothing where all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl Config {
+    /// Looks at everything the file names on this machine; opens no connection and changes nothing.
+    pub fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut found = |subject: String, result: Result<(), String>| {
+            findings.push(Finding { subject, fault: result.err() });
+        };
+        found("state folder".to_owned(), folder(&self.state));
+        if let Some(place) = &self.relay.proxy_credentials {
+            let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
+                let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
+                pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))
+            });
+            found("proxy credentials".to_owned(), read);
+        }
+        if let Some(path) = &self.relay.ca_file {
+            found("relay ca-file".to_owned(), certificates(path));
+        }
+        for upstream in &self.upstreams {
+            if let Some(path) = &upstream.ca_file {
+                found(format!("upstream {} ca-file", upstream.name), certificates(path));
+            }
+        }
+        for service in &self.services {
+            let read = service.read().map(|_| ()).map_err(|fault| fault.to_string());
+            found(format!("service {}", service.name), read);
+        }
+        findings
+    }
+}
+
+fn folder(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(format!("{shown} is no folder: name a folder of the service's user")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(format!(
+            "{shown} is not there: systemd makes it on the first start, or make it with mkdir -m 700 {shown}"
+        )),
+        Err(error) => Err(format!("{shown} can't be looked at: {error}")),
+    }
+}
+
+fn certificates(path: &Path) -> Result<(), String> {
+    let text = read_text(path, "file of certificates", 1 << 20).map_err(|report| report.to_string())?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(())
+    } else {
+        Err(format!("{} holds no certificate in PEM: it must have BEGIN CERTIFICATE lines", path.display()))
+    }
+}

@@ -1,0 +1,324 @@
+//! The agent's file, `agent.toml`: its keys, their defaults and bounds, and the configuration of each room.
+//!
+//! [`Config::load`] is the entry point: it gives a configuration in which everything that the file itself can prove
+//! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
+//! [`Config::check`], because the daemon must start without some of them.
+
+mod check;
+mod policy;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use super::credentials::{self, Proof};
+use super::policy::Policy;
+use super::upstream as upstream_room;
+use crate::common::ids::{CallerName, ServiceName, UpstreamName};
+use crate::common::report::Report;
+use crate::config::diagnose::{Located, Source, Span};
+use crate::config::table::Table;
+use crate::config::value::FromValue;
+use crate::config::values::{HttpBase, HttpScheme, ListenAddress, SecretRef, WssUrl};
+use crate::telemetry::logging::Format;
+
+/// Where the file lies unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/outhaul/agent.toml";
+
+/// All that the file says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[relay]`.
+    pub relay: Relay,
+    /// `[state] directory`.
+    pub state: PathBuf,
+    /// `[admin] socket`.
+    pub admin_socket: PathBuf,
+    /// `[metrics] listen`; off where absent.
+    pub metrics: Option<ListenAddress>,
+    /// `[log]`.
+    pub log: Log,
+    /// `[upstream.NAME]`, in the file's order; at least one.
+    pub upstreams: Vec<upstream_room::Config>,
+    /// `[service.NAME]`.
+    pub services: Vec<credentials::Config>,
+    /// `[caller.NAME]`: options only; who may call is in the callers' file.
+    pub callers: BTreeMap<CallerName, CallerOptions>,
+    /// `[policy]`.
+    pub policy: Arc<Policy>,
+}
+
+/// How to reach the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// `url`.
+    pub url: WssUrl,
+    /// `proxy`: an HTTP proxy to go through.
+    pub proxy: Option<HttpBase>,
+    /// `proxy-credentials`: `user:password` for it.
+    pub proxy_credentials: Option<SecretRef>,
+    /// `ca-file`: further authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// `tunnels`: how many connections to hold.
+    pub tunnels: u8,
+    /// `allow-unbound`: go on although something in between opens TLS.
+    pub allow_unbound: bool,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `filter`.
+    pub filter: String,
+    /// `format`.
+    pub format: Format,
+}
+
+/// What may be set for one caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallerOptions {
+    /// `rewrite-links`: links in JSON answers lead through the relay.
+    pub rewrite_links: bool,
+}
+
+impl Config {
+    /// Reads the file, or reports every fault in it.
+    pub fn load(path: &Path) -> Result<Self, Report> {
+        crate::config::load(path, Self::read).map_err(|report| remedy(path, report))
+    }
+
+    /// The same from a text, with a name to show for it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Report> {
+        crate::config::parse(name, text, Self::read)
+    }
+
+    /// Those keys by which the other one differs and that take a restart to follow; all else can be followed by
+    /// a running agent.
+    pub fn needs_restart(&self, other: &Self) -> Vec<String> {
+        let differs = [
+            ("relay", self.relay != other.relay),
+            ("state.directory", self.state != other.state),
+            ("admin.socket", self.admin_socket != other.admin_socket),
+            ("metrics.listen", self.metrics != other.metrics),
+            ("log", self.log != other.log),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// The options of a caller, whether the file names it or not.
+    pub fn caller(&self, name: &CallerName) -> CallerOptions {
+        self.callers.get(name).copied().unwrap_or_default()
+    }
+
+    fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Self> {
+        let relay = relay(top.table("relay"));
+        let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
+        let admin_socket = top.table("admin").or("socket", PathBuf::from("/run/outhaul-agent/admin.sock"));
+        let metrics = top.table("metrics").optional("listen");
+        let log = log(&mut top.table("log"));
+        let callers = callers(top);
+        let (upstream_names, upstreams) = upstream::upstreams(top);
+        let (service_names, services) = services(top);
+        let known = policy::Known { upstreams: &upstream_names, services: &service_names };
+        let rules = policy::rules(&mut top.table("policy"), source, &known);
+        Some(Self {
+            relay: relay?,
+            state,
+            admin_socket,
+            metrics,
+            log,
+            upstreams,
+            services,
+            callers,
+            policy: Arc::new(Policy::compile(rules)),
+        })
+    }
+}
+
+/// A file that is missing has another remedy here than elsewhere.
+fn remedy(path: &Path, report: Report) -> Report {
+    if path.exists() {
+        return report;
+    }
+    report.with_remedy(format!(
+        "Copy config.example.toml to {}, or name another file with --config.",
+        path.display()
+    ))
+}
+
+fn relay(mut table: Table<'_>) -> Option<Relay> {
+    let source = table.source();
+    let url = table.required("url", "\"wss://relay.example.com\"");
+    let proxy: Option<Located<HttpBase>> = table.optional("proxy");
+    let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
+    let ca_file = table.optional("ca-file");
+    let tunnels = table.integer("tunnels", 1..=8, 2);
+    let allow_unbound = table.or("allow-unbound", false);
+    if let Some(proxy) = &proxy
+        && (proxy.value.scheme != HttpScheme::Http || !proxy.value.path.is_empty())
+    {
+        source.fault(
+            proxy.at,
+            "a proxy is spoken to in plain HTTP and has no path",
+            "write http://HOST:PORT",
+        );
+    }
+    if let Some(credentials) = &credentials
+        && proxy.is_none()
+    {
+        source.fault(
+            credentials.at,
+            "there are credentials for a proxy, but no proxy",
+            "add proxy, or remove them",
+        );
+    }
+    Some(Relay {
+        url: url?,
+        proxy: proxy.map(|proxy| proxy.value),
+        proxy_credentials: credentials.map(|credentials| credentials.value),
+        ca_file,
+        tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
+        allow_unbound,
+    })
+}
+
+fn log(table: &mut Table<'_>) -> Log {
+    let filter: Option<Located<String>> = table.optional("filter");
+    let format: Option<Located<String>> = table.optional("format");
+    let filter = filter.map_or_else(
+        || "info".to_owned(),
+        |filter| {
+            if filter.value.parse::<tracing_subscriber::EnvFilter>().is_err() {
+                let help =
+                    "write a level (error, warn, info, debug), or levels by part: \"info,outhaul=debug\"";
+                table.source().fault(filter.at, format!("“{}” is no log filter", filter.value), help);
+            }
+            filter.value
+        },
+    );
+    let format = match format.as_ref().map(|format| format.value.as_str()) {
+        None | Some("text") => Format::Text,
+        Some("json") => Format::Json,
+        Some(other) => {
+            let at = format.as_ref().map_or_else(Span::default, |format| format.at);
+            table.source().fault(at, format!("“{other}” is no log format"), "write \"text\" or \"json\"");
+            Format::Text
+        }
+    };
+    Log { filter, format }
+}
+
+/// Tables with names of a kind, each name read as `N`; a name that is none is a fault, its table unread.
+fn named<'d, N: std::str::FromStr<Err: std::fmt::Display>>(
+    top: &mut Table<'d>,
+    key: &'static str,
+) -> Vec<(N, Table<'d>)> {
+    let source = top.source();
+    let read = |(name, table): (Located<String>, Table<'d>)| match name.value.parse() {
+        Ok(name) => Some((name, table)),
+        Err(error) => {
+            source.plain_fault(name.at, format!("{error}"));
+            table.give_up();
+            None
+        }
+    };
+    top.named_tables(key).into_iter().filter_map(read).collect()
+}
+
+fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, CallerOptions> {
+    let option = |(name, mut table): (CallerName, Table<'_>)| {
+        (name, CallerOptions { rewrite_links: table.or("rewrite-links", false) })
+    };
+    named(top, "caller").into_iter().map(option).collect()
+}
+
+fn services(top: &mut Table<'_>) -> (Vec<ServiceName>, Vec<credentials::Config>) {
+    let mut names = Vec::new();
+    let mut services = Vec::new();
+    for (name, mut table) in named::<ServiceName>(top, "service") {
+        names.push(name.clone());
+        services.extend(service(name, &mut table));
+    }
+    (names, services)
+}
+
+fn service(name: ServiceName, table: &mut Table<'_>) -> Option<credentials::Config> {
+    let source = table.source();
+    let user: Option<Located<String>> = table.required("user", "\"the account's user name\"");
+    let one = "write either pat = { … } or basic-password = { … }";
+    let had = (table.has("pat"), table.has("basic-password"));
+    let proof = match (table.optional("pat"), table.optional("basic-password")) {
+        (Some(pat), None) if !had.1 => Some(Proof::Pat(pat)),
+        (None, Some(password)) if !had.0 => Some(Proof::Password(password)),
+        _ => {
+            match had {
+                (true, true) => source.fault(table.at(), format!("service “{name}” has two secrets"), one),
+                (false, false) => source.fault(table.at(), format!("service “{name}” has no secret"), one),
+                // Its own fault is noted already.
+                _ => {}
+            }
+            None
+        }
+    };
+    let user = user?;
+    if user.value.is_empty() || user.value.contains(':') || user.value.chars().any(char::is_control) {
+        source.fault(
+            user.at,
+            "this can't be a user name",
+            "write the account's user name as the application shows it",
+        );
+    }
+    Some(credentials::Config { name, user: user.value, proof: proof? })
+}
+
+/// The value of `as`.
+enum As {
+    User,
+    Anonymous,
+    Service(Located<ServiceName>),
+}
+
+impl FromValue for As {
+    fn from_value<'d>(value: DeValue<'d>, at: Span, source: &'d Source<'d>) -> Option<Self> {
+        match value {
+            DeValue::Table(entries) => {
+                let mut table = Table::inline(source, entries, at);
+                table.required("service", "\"NAME\"").map(Self::Service)
+            }
+            DeValue::String(text) if text == "user" => Some(Self::User),
+            DeValue::String(text) if text == "anonymous" => Some(Self::Anonymous),
+            _ => {
+                source.fault(
+                    at,
+                    "a call is made as somebody",
+                    "write \"user\", \"anonymous\" or { service = \"NAME\" }",
+                );
+                None
+            }
+        }
+    }
+}
+
+/// “did you mean”, or what there is.
+fn meant<'n>(given: &str, known: impl Iterator<Item = &'n str>, kind: &str) -> String {
+    let known: Vec<&str> = known.collect();
+    match crate::config::table::nearest(given, &known) {
+        Some(near) => format!("did you mean “{near}”?"),
+        None if known.is_empty() => format!("add a table [{kind}.{given}]"),
+        None => format!("there are: {}; or add a table [{kind}.{given}]", known.join(", ")),
+    }
+}
+
+/// The only one of its kind, for keys that may then be left out.
+fn only(names: &[UpstreamName]) -> Option<&UpstreamName> {
+    match names {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
