@@ -236,7 +236,7 @@ async fn an_unanswered_call_is_a_fault_and_not_silence() {
 async fn a_lost_tunnel_fails_every_call_at_once() {
     let pair = pair().await;
     let relay = pair.relay.clone();
-    let call = tokio::task::spawn(async move {
+    let call = tasks().spawn_detached(async move {
         relay.request(head(Method::POST, "/hang"), empty(), false).await.map(drop)
     });
     // The call is on its way once the agent has counted it.
@@ -259,7 +259,7 @@ async fn byte_streams_run_both_ways_with_half_close() {
         let (mut reader, mut writer) = tokio::io::split(tunnel.open_bytes(purpose.clone()).unwrap());
         let sent = vec![3u8; 1_000_000];
         let upload = sent.clone();
-        let task = tokio::task::spawn(async move {
+        let task = tasks().spawn_detached(async move {
             writer.write_all(&upload).await.unwrap();
             writer.shutdown().await.unwrap();
             writer
@@ -299,4 +299,8 @@ async fn rubbish_closes_the_tunnel_with_a_reason() {
     futures_util::SinkExt::send(&mut peer, rubbish).await.unwrap();
     let closed = relay.closed().await;
     assert_eq!(closed.code, CloseCode::Protocol);
+}
+
+fn tasks() -> Tasks {
+    Tasks::new()
 }
