@@ -24,15 +24,16 @@ use http_body::Body;
 use tower_service::Service;
 
 pub use arrival::{Arrival, Way};
-pub use caller::Callers;
 
+use super::callers::Callers;
 use super::counters::CallMetrics;
+use super::credentials::{Credential, Credentials};
 use super::pause::Pause;
 use super::policy::{Call, CanonicalPath, Identity, Permit, Policy, Query, authorise};
 pub use super::proxy::FrontBody;
-use super::proxy::{Credential, Links, Means, Proxy};
+use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
-use crate::common::ids::{CallerName, RequestId, ServiceName, UpstreamName};
+use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
 
 /// All that decides about a call, as one configuration has it.
@@ -42,9 +43,9 @@ pub struct Site {
     /// The applications.
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.
-    pub callers: Arc<dyn Callers>,
-    /// The services' credentials, by the name of their `[service.NAME]`.
-    pub credentials: HashMap<ServiceName, Credential>,
+    pub callers: Arc<Callers>,
+    /// The services' accounts.
+    pub credentials: Arc<Credentials>,
     /// The callers with `rewrite-links`.
     pub rewriting: HashSet<CallerName>,
 }
@@ -106,7 +107,7 @@ impl Front {
             route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
-        let caller = caller::identify(request.headers(), site.callers.as_ref())?;
+        let caller = caller::identify(request.headers(), &site.callers)?;
         let links = site.rewriting.contains(&caller).then(|| links(&route, arrival));
         let call = Call {
             method: request.method().clone(),
@@ -117,7 +118,7 @@ impl Front {
         };
         let permit = authorise(&site.policy, &call).map_err(|refusal| refusal.problem())?;
         let credential = credential(&permit, &site)?;
-        let means = Means { credential, links, request_id: arrival.request_id };
+        let means = Means { credential: credential.as_deref(), links, request_id: arrival.request_id };
         let response = route.proxy.forward(permit, request, means).await?;
         self.metrics.answered(response.status());
         Ok(response)
@@ -144,19 +145,10 @@ where
 }
 
 /// The credential of the permit's identity. Never another's.
-fn credential<'a>(permit: &Permit, site: &'a Site) -> Result<Option<&'a Credential>, Problem> {
+fn credential(permit: &Permit, site: &Site) -> Result<Option<Arc<Credential>>, Problem> {
     match permit.identity() {
         Identity::Anonymous => Ok(None),
-        Identity::Service(name) => match site.credentials.get(name) {
-            Some(credential) => Ok(Some(credential)),
-            None => Err(Problem::new(
-                Code::CredentialMissing,
-                format!(
-                    "The rule makes this call as the service “{name}”, whose credential can't be used. At the site, \
-                     check [service.{name}] with `outhaul-agent check-config`."
-                ),
-            )),
-        },
+        Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
         Identity::User => Err(Problem::new(
             Code::LinkRequired,
             "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule \

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::rewrite::Rewriter;
 use crate::agent::counters::UnderWay;
-use crate::agent::upstream::{AnswerBody, AnswerFault};
+use crate::agent::upstream::{AnswerBody, AnswerFault, BoxError};
 
 /// The body of any answer of the front.
 pub struct FrontBody {
@@ -126,5 +126,42 @@ fn pass(frame: Frame<Bytes>, trailers: bool) -> Option<Frame<Bytes>> {
             fields.remove(header::SET_COOKIE);
             Some(Frame::trailers(fields))
         }
+    }
+}
+
+/// A request body whose first piece, or whose end, has arrived.
+pub(super) struct Begun<B> {
+    pub(super) ended: bool,
+    pub(super) first: Option<Result<Frame<Bytes>, BoxError>>,
+    pub(super) body: Pin<Box<B>>,
+}
+
+impl<B> Unpin for Begun<B> {}
+
+impl<B> Body for Begun<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None if self.ended => Poll::Ready(None),
+            None => self.body.as_mut().poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && (self.ended || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.ended { SizeHint::with_exact(0) } else { SizeHint::default() }
     }
 }

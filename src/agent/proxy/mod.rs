@@ -6,25 +6,28 @@
 //! changes a body, but for `rewrite-links`. Called by `agent::front`.
 
 mod body;
-mod credential;
 pub mod headers;
 mod identity;
 mod problems;
 mod rewrite;
+mod verdicts;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
+use http_body_util::BodyExt as _;
 
+use body::Begun;
 pub use body::FrontBody;
-pub use credential::{Credential, Verdicts};
 pub use identity::Expected;
 use identity::Verdict;
 pub use rewrite::{Links, Rewriter};
+pub use verdicts::Verdicts;
 
+use crate::agent::credentials::Credential;
 use crate::agent::policy::{Identity, Permit};
 use crate::agent::upstream::{AnswerBody, BoxError, Outbound, Outgoing, Upstream};
 use crate::common::ids::RequestId;
@@ -79,7 +82,7 @@ impl Proxy {
         let mut prepared = headers::request(&request, method, &self.host)
             .map_err(|fault| Problem::new(Code::BadRequest, format!("{fault}.")))?;
         if let Some(credential) = means.credential {
-            prepared.headers.insert(header::AUTHORIZATION, credential.header());
+            prepared.headers.insert(header::AUTHORIZATION, credential.authorization().clone());
         }
         if means.links.is_some() {
             Links::prepare(&mut prepared.headers);
@@ -90,7 +93,16 @@ impl Proxy {
             return Err(problems::too_large(limit));
         }
         let clock = self.upstream.clock();
-        let body = Outgoing::new(request.into_body(), prepared.length, limit, clock);
+        let body = request.into_body();
+        let body = if prepared.length.is_none() && rarely_has_body(method) && !body.is_end_stream() {
+            let patience = self.upstream.config().idle_timeout;
+            let first = tokio::time::timeout(patience, first_frame(body)).await.map_err(|_| {
+                Problem::new(Code::CallerTooSlow, format!("No byte of the body arrived for {patience:?}."))
+            })?;
+            Outgoing::new(first, None, limit, clock)
+        } else {
+            Outgoing::new(body, prepared.length, limit, clock)
+        };
         frame(&mut prepared, &body, method.is_safe());
         let outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
@@ -156,6 +168,23 @@ impl Proxy {
             }
         }
     }
+}
+
+/// For these an end that is still on its way is waited for: a body of unknown length would go out in chunks, and
+/// keep a stale connection from being seen through.
+fn rarely_has_body(method: &Method) -> bool {
+    method.is_safe() || *method == Method::DELETE
+}
+
+/// The same body, of which the first piece has arrived.
+async fn first_frame<B>(body: B) -> Begun<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = Box::pin(body);
+    let first = body.frame().await.map(|frame| frame.map_err(Into::into));
+    Begun { ended: first.is_none(), first, body }
 }
 
 /// Tells the connection how the body is framed; left to itself it would drop a GET's body of unknown length.
