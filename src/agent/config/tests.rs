@@ -1,1 +1,241 @@
+use std::time::Duration;
 
+use super::*;
+use crate::agent::policy::{Call, CanonicalPath, Identity, Query, authorise};
+use crate::common::limits::ByteSize;
+use crate::common::report::Exit;
+
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+const HEAD: &str = "\
+[relay]
+url = \"wss://r\"
+[upstream.jira]
+url = \"http://j\"
+[service.reader]
+user = \"svc\"
+pat = { file = \"/x\" }
+";
+
+fn rule(keys: &str) -> String {
+    format!("[[policy.rule]]\nallow = \"GET /a\"\nwhy = \"w\"\nas = \"anonymous\"\n{keys}\n")
+}
+
+fn faults(text: &str) -> String {
+    let report = Config::parse("agent.toml", text).unwrap_err();
+    assert_eq!(report.exit(), Exit::Config);
+    report.to_string()
+}
+
+#[test]
+fn the_example_reads() {
+    let config = Config::parse("config.example.toml", EXAMPLE).unwrap();
+    assert_eq!(config.relay.url.to_string(), "wss://relay.example.com");
+    assert_eq!(config.upstreams[0].base_url.to_string(), "https://jira.corp.example");
+    assert_eq!(config.policy.rules().len(), 2);
+    assert_eq!(config.callers.len(), 1);
+}
+
+/// Each line like `# key = value`, but not sentences.
+fn commented(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("# ")?;
+    let (key, _) = rest.split_once(" = ")?;
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-').then_some(rest)
+}
+
+#[test]
+fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
+    let open: String = EXAMPLE.lines().map(|line| format!("{}\n", commented(line).unwrap_or(line))).collect();
+    let (open, given) = (Config::parse("x", &open).unwrap(), Config::parse("x", EXAMPLE).unwrap());
+    assert!(open.relay.proxy.is_some() && open.relay.proxy_credentials.is_some() && open.metrics.is_some());
+    // What has no default is an example; all else must be the same.
+    let mut relay = open.relay.clone();
+    (relay.proxy, relay.proxy_credentials, relay.ca_file) = (None, None, None);
+    assert_eq!(relay, given.relay);
+    assert_eq!((&open.state, &open.admin_socket, &open.log), (&given.state, &given.admin_socket, &given.log));
+    let mut upstream = open.upstreams[0].clone();
+    (upstream.ca_file, upstream.affinity_cookie) = (None, None);
+    assert_eq!(upstream, given.upstreams[0]);
+    assert_eq!((open.services, open.callers), (given.services, given.callers));
+}
+
+#[test]
+fn the_example_names_every_key() {
+    // Whatever a reader asks for is named in the list of known keys beside an unknown one.
+    for (table, unknown) in [
+        ("relay", "[relay]\nqqqqqqqq = 1"),
+        ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
+        ("service", "[service.x]\nqqqqqqqq = 1"),
+        ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("log", "[log]\nqqqqqqqq = 1"),
+        ("top", "qqqqqqqq = 1"),
+    ] {
+        let faults = faults(unknown);
+        let known = faults.split("known here: ").nth(1).unwrap_or_else(|| panic!("{table}: {faults}"));
+        for key in known.lines().next().unwrap().split(", ") {
+            let named = |line: &str| {
+                line.starts_with(&format!("{key} ="))
+                    || line.starts_with(&format!("# {key} ="))
+                    || line.trim_start_matches('[').starts_with(key)
+                    || line.contains(&format!("{key} = {{"))
+            };
+            assert!(EXAMPLE.lines().any(named), "{table}: {key}");
+        }
+    }
+}
+
+#[test]
+fn defaults_are_these() {
+    let config = Config::parse("x", HEAD).unwrap();
+    assert_eq!((config.relay.tunnels, config.relay.allow_unbound), (2, false));
+    assert_eq!(config.state.to_str(), Some("/var/lib/outhaul-agent"));
+    assert_eq!(config.admin_socket.to_str(), Some("/run/outhaul-agent/admin.sock"));
+    assert_eq!((config.log.filter.as_str(), config.log.format), ("info", Format::Text));
+    let jira = &config.upstreams[0];
+    assert_eq!(jira.base_url, jira.nodes[0]);
+    assert!(jira.identity_header && !jira.stateless);
+    assert_eq!(jira.connect_timeout, Duration::from_secs(5));
+    assert_eq!(jira.first_byte_timeout, Duration::from_secs(120));
+    assert_eq!(jira.idle_timeout, Duration::from_secs(60));
+    assert_eq!(jira.max_request_body, ByteSize::mib(256));
+    assert!(config.policy.rules().is_empty(), "no rule, nothing passes");
+}
+
+#[test]
+fn a_rule_becomes_what_it_says() {
+    let text = format!(
+        "{HEAD}[[policy.rule]]\nallow = \"POST /a/*\"\nwhy = \"w\"\nas = {{ service = \"reader\" }}\ncaller = \"bot\"\nmax-body = \"1 KB\""
+    );
+    let config = Config::parse("/etc/outhaul/agent.toml", &text).unwrap();
+    let call = Call {
+        method: http::Method::POST,
+        upstream: "jira".parse().unwrap(),
+        path: CanonicalPath::parse("/a/b").unwrap(),
+        query: Query::none(),
+        caller: Some("bot".parse().unwrap()),
+    };
+    let permit = authorise(&config.policy, &call).unwrap();
+    assert_eq!(permit.identity(), &Identity::Service("reader".parse().unwrap()));
+    assert_eq!(permit.max_body(), Some(ByteSize::kib(1)));
+    assert_eq!(permit.rule().place().to_string(), "agent.toml:9");
+}
+
+#[test]
+fn each_fault_says_what_to_do() {
+    let two = format!("{HEAD}[upstream.wiki]\nurl = \"http://w\"\n");
+    let head = |keys: &str| format!("{HEAD}{keys}");
+    for (text, says) in [
+        (String::new(), "[relay] lacks url"),
+        (String::new(), "names no application to reach"),
+        ("[relay]\nurl = \"https://r\"".into(), "must begin with wss://"),
+        (HEAD.replace("[upstream.jira]", "[upstream.Jira]"), "“Jira” is no upstream name"),
+        (HEAD.replace("[upstream.jira]", "[upstream.scim]"), "choose another name"),
+        (HEAD.replace("\"http://j\"", "[]"), "the list of nodes is empty"),
+        (HEAD.replace("\"http://j\"", "[\"http://j\", \"http://J/\"]"), "this node is listed twice"),
+        (HEAD.replace("\"http://j\"", "[\"http://j\", \"http://k\"]"), "[upstream.jira] lacks base-url"),
+        (HEAD.replace("\"http://j\"", "\"http://j?a=b\""), "must end before the ?"),
+        (HEAD.replace("\"http://j\"", "\"http://j\"\nbase-url = \"https://j#x\""), "must end before the #"),
+        (
+            HEAD.replace("\"http://j\"", "\"http://j\"\nconnect-timeout = \"0 s\""),
+            "connect-timeout is too small",
+        ),
+        (HEAD.replace("\"http://j\"", "\"http://j\"\nmax-connections = 0"), "max-connections is too small"),
+        (HEAD.replace("\"http://j\"", "\"http://j\"\nidentity-header = \"x\""), "no identity header we know"),
+        (HEAD.replace("\"http://j\"", "\"http://j\"\naffinity-cookie = \"a=b\""), "no name of a cookie"),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"https://p\""), "write http://HOST:PORT"),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-credentials = { file = \"/p\" }"), "but no proxy"),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\ntunnels = 0"), "tunnels is too small"),
+        (HEAD.replace("pat = { file = \"/x\" }", ""), "has no secret"),
+        (HEAD.replace("pat =", "basic-password = { file = \"/y\" }\npat ="), "has two secrets"),
+        (HEAD.replace("{ file = \"/x\" }", "\"hunter2\""), "a secret must not stand in this file"),
+        (HEAD.replace("\"svc\"", "\"a:b\""), "this can't be a user name"),
+        (head("[log]\nformat = \"xml\""), "write \"text\" or \"json\""),
+        (head("[log]\nfilter = \"a=b=c\""), "is no log filter"),
+        (head("[policy]\nprofile = []"), "known here: rule"),
+        (head("[[policy.rule]]"), "[policy.rule] lacks why"),
+        (head(&rule("upstream = \"jria\"")), "did you mean “jira”?"),
+        (head(&rule("caller = []")), "name callers, or remove the key"),
+        (head(&rule("caller = [\"a\", \"a\"]")), "“a” is listed twice"),
+        (head(&rule("caller = \"A\"")), "“A” is no caller name"),
+        (head(&rule("").replace("\"w\"", "\" \"")), "the reason is empty"),
+        (
+            head(&rule("").replace("\"anonymous\"", "\"reader\"")),
+            "write \"user\", \"anonymous\" or { service",
+        ),
+        (head(&rule("").replace("\"anonymous\"", "{ service = \"raeder\" }")), "did you mean “reader”?"),
+        (head(&rule("").replace("\"anonymous\"", "{ servise = \"reader\" }")), "did you mean service?"),
+        (head(&rule("").replace("GET /a", "GET /a/../b")), "a segment of the path is . or .."),
+        (head(&rule("").replace("GET /a", "get /a")), "“get” is no method"),
+        (format!("{two}{}", rule("")), "[policy.rule] lacks upstream"),
+        (head(&format!("{}{}", rule(""), rule("caller = \"x\""))), "the one at line 9 fits every call"),
+        (
+            head(&format!(
+                "{}{}",
+                rule("").replace("/a", "/**"),
+                rule("").replace("\"anonymous\"", "\"user\"")
+            )),
+            "this rule never decides",
+        ),
+    ] {
+        let faults = faults(&text);
+        assert!(faults.contains(says), "{says}\n{faults}");
+        assert!(!faults.contains("hunter2"), "{faults}");
+    }
+}
+
+#[test]
+fn one_fault_is_not_reported_twice_in_other_words() {
+    let text = HEAD.replace("\"http://j\"", "5") + &rule("upstream = \"jira\"");
+    assert!(faults(&text).contains("agent.toml has a fault\n"), "{}", faults(&text));
+    let text = HEAD.replace("\"/x\"", "5") + &rule("").replace("\"anonymous\"", "{ service = \"reader\" }");
+    let faults = faults(&text);
+    assert!(!faults.contains("there is no service"), "{faults}");
+}
+
+#[test]
+fn a_needless_rule_is_left_alone() {
+    let text = format!("{HEAD}{}{}", rule("").replace("/a", "/**"), rule("caller = \"x\""));
+    assert_eq!(Config::parse("x", &text).unwrap().policy.rules().len(), 2);
+    let narrower_first = format!("{HEAD}{}{}", rule("caller = \"x\""), rule(""));
+    assert!(Config::parse("x", &narrower_first).is_ok());
+}
+
+#[test]
+fn a_running_agent_knows_what_takes_a_restart() {
+    let config = Config::parse("x", HEAD).unwrap();
+    let other = HEAD.replace("wss://r", "wss://s") + "[log]\nfilter = \"debug\"\n" + &rule("");
+    let other = Config::parse("x", &other).unwrap();
+    assert_eq!(config.needs_restart(&other), ["relay", "log"]);
+    assert!(config.needs_restart(&config.clone()).is_empty());
+}
+
+#[test]
+fn a_missing_file_has_a_remedy() {
+    let report = Config::load(Path::new("/nowhere/agent.toml")).unwrap_err().to_string();
+    assert!(report.contains("there is no configuration file at /nowhere/agent.toml"), "{report}");
+    assert!(report.contains("Copy config.example.toml"), "{report}");
+}
+
+#[test]
+fn what_the_file_names_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, "not a certificate").unwrap();
+    let text = format!(
+        "{}[state]\ndirectory = \"{}\"\n",
+        HEAD.replace("\"http://j\"", &format!("\"https://j\"\nca-file = \"{}\"", ca.display())),
+        folder.path().display()
+    );
+    let config = Config::parse("x", &text).unwrap();
+    let findings: Vec<(String, bool)> =
+        config.check().into_iter().map(|finding| (finding.subject, finding.fault.is_none())).collect();
+    assert_eq!(
+        findings,
+        [
+            ("state folder".to_owned(), true),
+            ("upstream jira ca-file".to_owned(), false),
+            ("service reader".to_owned(), false),
+        ]
+    );
+}
