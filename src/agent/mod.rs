@@ -1,4 +1,7 @@
-//! The site's side. To come.
+//! The site's side: the way of a call is `connection` → `front` → `policy` → `proxy` → `upstream`.
+//!
+//! Only this module knows every room: `main` says which command does what, [`run`] what starts and stops in which
+//! order.
 
 pub mod admin;
 pub mod callers;
@@ -13,10 +16,41 @@ pub mod pause;
 pub mod policy;
 pub mod proxy;
 pub mod reload;
+pub mod run;
 pub mod state;
 pub mod upstream;
 
-/// Entry point.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+use std::process::ExitCode;
+
+use crate::common::report::Report;
+use crate::terminal;
+use cli::daemon::ask;
+use cli::{Cli, Command};
+
+/// The program.
+pub fn main() -> ExitCode {
+    let cli = match terminal::parse::<Cli>() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => report.print(cli::PROGRAM),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Report> {
+    let (file, json) = (&*cli.config, cli.json);
+    match &cli.command {
+        Command::Run => run::run(file),
+        Command::Enrol(how) => run::enrol(file, how, json),
+        Command::Status => ask(file, async |daemon| cli::status::status(daemon, json).await),
+        Command::CheckConfig => cli::check_config::check_config(file, json),
+        Command::Policy(what) => cli::policy::policy(file, what, json),
+        Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
+        Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
+        Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),
+        Command::Generate(what) => terminal::generate::<Cli>(what),
+    }
 }

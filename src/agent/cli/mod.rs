@@ -4,7 +4,10 @@
 //! running one over its admin socket. One file a command.
 
 pub mod caller;
+pub mod check_config;
+pub mod daemon;
 pub mod enrol;
+pub mod policy;
 pub mod status;
 
 use std::path::PathBuf;
@@ -15,6 +18,9 @@ use serde_json::Value;
 
 use crate::common::report::{Exit, Report};
 use crate::terminal::Generate;
+
+/// What the program is called, and its systemd unit.
+pub const PROGRAM: &str = "outhaul-agent";
 
 /// The agent of Outhaul: stands beside Jira, connects out to the relay, and decides which calls may pass.
 #[derive(Debug, Parser)]

@@ -85,6 +85,9 @@ pub struct CallerOptions {
 }
 
 impl Config {
+    /// Where the admin socket is unless the file says otherwise.
+    pub const DEFAULT_SOCKET: &str = "/run/outhaul-agent/admin.sock";
+
     /// Reads the file, or reports every fault in it.
     pub fn load(path: &Path) -> Result<Self, Report> {
         crate::config::load(path, Self::read).map_err(|report| remedy(path, report))
@@ -116,7 +119,7 @@ impl Config {
     fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Self> {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
-        let admin_socket = top.table("admin").or("socket", PathBuf::from("/run/outhaul-agent/admin.sock"));
+        let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
         let callers = callers(top);
