@@ -4,10 +4,16 @@
 //! It never reads a clock, never touches a socket, and never panics on a peer's bytes. A peer's fault on one stream
 //! resets that stream; only a broken frame or a broken rule of the session itself ends the session.
 
+mod event;
 mod receive;
+mod settings;
 mod transmit;
 
+pub use event::{Event, OpenFault, StreamId};
+pub use settings::{Role, Settings};
 pub use transmit::BATCH;
+
+use settings::Allowance;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -21,150 +27,6 @@ use super::frame;
 use super::head::{self, HeadFault, Open, ResponseHead};
 use super::heartbeat::{Beat, Heartbeat};
 use super::stream::{Item, Lane, Shape, Stream};
-
-/// Which end of the tunnel this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Opens even streams.
-    Relay,
-    /// Opens odd streams.
-    Agent,
-}
-
-/// What both ends agreed on in WELCOME, and this end's own bounds.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// How many streams the peer may have open here at once; further ones are refused, not an error.
-    pub max_streams_in: u32,
-    /// How many streams this end may have open at the peer at once.
-    pub max_streams_out: u32,
-    /// The largest window a stream may grow to. Bytes.
-    pub max_window: u32,
-    /// What all windows may grow to together, beyond their initial size. Bytes.
-    pub window_budget: u64,
-    /// A PING this often.
-    pub ping_every: Duration,
-    /// Dead after so much silence.
-    pub dead_after: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            max_streams_in: 512,
-            max_streams_out: 512,
-            max_window: 4 << 20,
-            window_budget: 32 << 20,
-            ping_every: Duration::from_secs(15),
-            dead_after: Duration::from_secs(40),
-        }
-    }
-}
-
-/// A stream's number: even from the relay, odd from the agent, increasing.
-pub type StreamId = u64;
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The peer opened a stream.
-    Opened {
-        /// Its number.
-        stream: StreamId,
-        /// What it is.
-        open: Open,
-        /// No body follows.
-        ended: bool,
-    },
-    /// The answer's head came.
-    Head {
-        /// On which stream.
-        stream: StreamId,
-        /// The head.
-        head: ResponseHead,
-    },
-    /// A piece of a body came. Give the bytes back with [`Session::consumed`] once they are read.
-    Data {
-        /// On which stream.
-        stream: StreamId,
-        /// The bytes.
-        bytes: Bytes,
-    },
-    /// The peer's direction ended.
-    End {
-        /// On which stream.
-        stream: StreamId,
-        /// Trailer fields.
-        trailers: Option<HeaderMap>,
-    },
-    /// The peer needs no more of this end's body; END is sent for the program.
-    Stopped {
-        /// On which stream.
-        stream: StreamId,
-    },
-    /// There is room again after [`Session::send_data`] took less than all.
-    Writable {
-        /// On which stream.
-        stream: StreamId,
-    },
-    /// Both directions ended in order. The last event of a stream.
-    Finished {
-        /// Which stream.
-        stream: StreamId,
-    },
-    /// The stream is gone: the peer reset it, or broke its rules. The last event of a stream.
-    Reset {
-        /// Which stream.
-        stream: StreamId,
-        /// Why.
-        code: ResetCode,
-        /// The peer asked for it; else this end found a fault.
-        by_peer: bool,
-    },
-    /// The session ended under the stream. The last event of a stream.
-    Lost {
-        /// Which stream.
-        stream: StreamId,
-        /// OPEN had not been handed to the socket: the peer can't have acted on it.
-        unsent: bool,
-    },
-    /// The peer told about itself.
-    Status {
-        /// A small document.
-        payload: Bytes,
-    },
-    /// The peer takes no new streams.
-    Draining {
-        /// Why.
-        code: DrainCode,
-        /// More about it.
-        text: String,
-    },
-    /// The session is over. The last event of all.
-    Closed {
-        /// Why.
-        code: CloseCode,
-        /// More about it.
-        text: String,
-    },
-}
-
-/// Why a stream can't be opened now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenFault {
-    /// One of the ends is draining.
-    #[error("the tunnel is draining")]
-    Draining,
-    /// Too many are open.
-    #[error("too many streams are open on this tunnel")]
-    TooMany,
-    /// The session is over.
-    #[error("the tunnel is closed")]
-    Closed,
-    /// The head does not fit into a frame.
-    #[error(transparent)]
-    Head(#[from] HeadFault),
-}
 
 /// One end of a tunnel.
 #[derive(Debug)]
@@ -192,34 +54,6 @@ pub struct Session {
     events: VecDeque<Event>,
 }
 
-/// How many control frames a peer may still send: a bucket that refills.
-#[derive(Debug)]
-struct Allowance {
-    left: u32,
-    since: Instant,
-}
-
-impl Allowance {
-    const BURST: u32 = 100;
-    const PER_SECOND: u32 = 20;
-
-    fn take(&mut self, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.since).as_secs();
-        if seconds > 0 {
-            let refill = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(Self::PER_SECOND);
-            self.left = self.left.saturating_add(refill).min(Self::BURST);
-            self.since = now;
-        }
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 impl Session {
     /// A session after its handshake.
     pub fn new(role: Role, settings: Settings, now: Instant) -> Self {
@@ -241,7 +75,7 @@ impl Session {
             ping_due: None,
             heartbeat: Heartbeat::new(settings.ping_every, settings.dead_after, now),
             budget: GrowthBudget { max_window: settings.max_window, left: settings.window_budget },
-            allowance: Allowance { left: Allowance::BURST, since: now },
+            allowance: Allowance::new(now),
             drain_sent: false,
             drain_seen: false,
             closed: false,
