@@ -53,12 +53,12 @@ impl<'d> Source<'d> {
 
     /// Notes a fault at a place: what is wrong, and what to write instead.
     pub fn fault(&self, at: Span, what: impl Into<String>, help: impl Into<String>) {
-        self.note(at, what.into(), Some(help.into()));
+        self.note(at, &what.into(), Some(&help.into()));
     }
 
     /// Notes a fault whose sentence already says what to do.
     pub fn plain_fault(&self, at: Span, what: impl Into<String>) {
-        self.note(at, what.into(), None);
+        self.note(at, &what.into(), None);
     }
 
     /// Shows stars at this place in every excerpt: a secret may stand there.
@@ -68,8 +68,7 @@ impl<'d> Source<'d> {
 
     /// The line of a place, counted from 1.
     pub fn line(&self, at: Span) -> usize {
-        let before = self.text.as_bytes().get(..at.start.min(self.text.len())).unwrap_or_default();
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        line_of(self.text, at.start)
     }
 
     /// The name shown for this text: usually the path.
@@ -85,7 +84,7 @@ impl<'d> Source<'d> {
     /// Notes what the TOML parser says.
     pub(super) fn syntax(&self, error: &toml::de::Error) {
         let at = error.span().map_or_else(Span::default, Span::from);
-        self.note(at, format!("this is not TOML: {}", error.message()), None);
+        self.note(at, &format!("this is not TOML: {}", error.message()), None);
     }
 
     /// All faults in the order of the file, as one report.
@@ -110,10 +109,10 @@ impl<'d> Source<'d> {
         Report::new(Exit::Config, what)
     }
 
-    fn note(&self, at: Span, what: String, help: Option<String>) {
+    fn note(&self, at: Span, what: &str, help: Option<&str>) {
         let len = self.text.len();
         let at = Span { start: at.start.min(len), end: at.end.clamp(at.start.min(len), len) };
-        let (what, help) = (printable(&what), help.as_deref().map(printable));
+        let (what, help) = (printable(what), help.map(printable));
         self.faults.borrow_mut().push(Fault { at, what, help });
     }
 
@@ -136,7 +135,7 @@ impl<'d> Source<'d> {
 fn render(name: &str, text: &str, fault: &Fault) -> String {
     // Only the lines around the place: a large file must not be walked once for every fault.
     let start = text.get(..fault.at.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-    let first = text.get(..start).unwrap_or_default().bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let first = line_of(text, start);
     let rest = text.get(start..).unwrap_or_default();
     let line = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
     let from = fault.at.start - start;
@@ -150,6 +149,12 @@ fn render(name: &str, text: &str, fault: &Fault) -> String {
         group = group.element(Level::HELP.message(help.as_str()));
     }
     Renderer::plain().render(&[group])
+}
+
+/// The line of a byte, counted from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at.min(text.len())).unwrap_or_default();
+    before.split(|byte| *byte == b'\n').count()
 }
 
 /// Text of a file must not steer the terminal it is shown on.

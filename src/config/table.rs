@@ -107,7 +107,8 @@ impl<'d> Table<'d> {
     }
 
     /// A table under this key; an empty one where the key is absent, so that all its defaults apply.
-    pub fn table(&mut self, key: &'static str) -> Table<'d> {
+    #[must_use]
+    pub fn table(&mut self, key: &'static str) -> Self {
         self.optional_table(key)
             .unwrap_or_else(|| Self::new(self.source, DeTable::new(), self.below(key), self.at))
     }

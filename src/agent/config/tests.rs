@@ -45,7 +45,8 @@ fn commented(line: &str) -> Option<&str> {
 
 #[test]
 fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
-    let open: String = EXAMPLE.lines().map(|line| format!("{}\n", commented(line).unwrap_or(line))).collect();
+    let lines: Vec<&str> = EXAMPLE.lines().map(|line| commented(line).unwrap_or(line)).collect();
+    let open = lines.join("\n");
     let (open, given) = (Config::parse("x", &open).unwrap(), Config::parse("x", EXAMPLE).unwrap());
     assert!(open.relay.proxy.is_some() && open.relay.proxy_credentials.is_some() && open.metrics.is_some());
     // What has no default is an example; all else must be the same.

@@ -24,7 +24,7 @@ pub(super) fn upstreams(top: &mut Table<'_>) -> (Vec<UpstreamName>, Vec<Config>)
     for (name, mut table) in named::<UpstreamName>(top, "upstream") {
         names.push(name.clone());
         if RESERVED.contains(&name.as_str()) {
-            let what = format!("“{name}” is taken: the agent itself answers under this path");
+            let what = format!("“{name}” is taken: Outhaul itself answers under this path");
             table.source().fault(table.at(), what, "choose another name");
         }
         upstreams.extend(upstream(name, &mut table));
@@ -105,6 +105,6 @@ fn is_cookie_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 100 && name.bytes().all(token)
 }
 
-/// First segments that are, or will be, the agent's own.
-const RESERVED: [&str; 4] = ["scim", "teams", "events", "s"];
+/// First segments that are, or will be, our own at agent or relay.
+const RESERVED: [&str; 5] = ["agent", "events", "s", "scim", "teams"];
 const MAX_NODES: usize = 16;

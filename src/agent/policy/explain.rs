@@ -198,9 +198,8 @@ impl fmt::Display for Explanation {
         writeln!(formatter, "  upstream  {}", self.upstream)?;
         match &self.caller {
             Some(caller) => writeln!(formatter, "  caller    {caller}")?,
-            None => {
-                writeln!(formatter, "  caller    one that no rule names (--caller NAME to ask for another)")?
-            }
+            None => formatter
+                .write_str("  caller    one that no rule names (--caller NAME asks for another)\n")?,
         }
         if let Some(rule) = &self.rule {
             writeln!(formatter, "  rule      {}: {}", rule.place, rule.allow)?;

@@ -104,8 +104,7 @@ mod tests {
     /// The plain reading of a pattern, to compare the tree with.
     fn fits(pattern: &[Part], segments: &[&str]) -> bool {
         match (pattern.split_first(), segments.split_first()) {
-            (None, None) => true,
-            (Some((Part::Rest, _)), Some(_)) => true,
+            (None, None) | (Some((Part::Rest, _)), Some(_)) => true,
             (Some((Part::Any, pattern)), Some((segment, segments))) => {
                 !segment.is_empty() && fits(pattern, segments)
             }

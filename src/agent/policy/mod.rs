@@ -121,7 +121,7 @@ impl Permit {
 /// Why no rule allows a call.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    call: Call,
+    call: Box<Call>,
     near: Vec<NearMiss>,
 }
 
@@ -147,7 +147,7 @@ pub enum Miss {
 
 /// Decides: the earliest rule that fits method, path and caller allows the call.
 pub fn authorise(policy: &Policy, call: &Call) -> Result<Permit, Refusal> {
-    let refuse = |near| Err(Refusal { call: call.clone(), near });
+    let refuse = |near| Err(Refusal { call: Box::new(call.clone()), near });
     if !Methods::knows(&call.method) {
         return refuse(Vec::new());
     }
@@ -174,7 +174,7 @@ impl Refusal {
 
     /// The refusal that the caller sees. It tells the caller's own near misses only, not what others may do.
     pub fn problem(&self) -> Problem {
-        let Call { method, upstream, path, .. } = &self.call;
+        let Call { method, upstream, path, .. } = self.call.as_ref();
         if !Methods::knows(method) {
             let text = "Use GET, HEAD, POST, PUT, PATCH or DELETE; no rule can allow another method.";
             return Problem::new(Code::MethodRefused, text);
