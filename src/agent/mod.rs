@@ -11,6 +11,7 @@ pub mod connection;
 pub mod counters;
 pub mod credentials;
 pub mod front;
+pub mod live;
 pub mod metrics;
 pub mod pause;
 pub mod policy;

@@ -39,7 +39,7 @@ use crate::common::problem::{Code, Outcome, Problem};
 /// All that decides about a call, as one configuration has it.
 pub struct Site {
     /// The rules.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The applications.
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.

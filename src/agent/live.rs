@@ -1,0 +1,135 @@
+//! What a configuration makes of the rooms, and how a changed one is put in their place while calls go on.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::callers::Callers;
+use super::config::Config;
+use super::credentials::Credentials;
+use super::front::Site;
+use super::proxy::{Proxy, Verdicts};
+use super::upstream::Upstream;
+use crate::common::clock::Clock;
+use crate::common::ids::UpstreamName;
+use crate::common::report::{Exit, Report};
+use crate::common::tasks::Tasks;
+
+/// What is in force.
+pub struct Live {
+    /// What the process was started with: the measure of what needs a restart.
+    started: Config,
+    site: Arc<ArcSwap<Site>>,
+    verdicts: Arc<Verdicts>,
+    clock: Clock,
+    tasks: Tasks,
+}
+
+impl Live {
+    /// Makes everything ready. Connects to nothing yet; a service whose secret is missing stops no other.
+    pub fn new(config: Config, callers: Arc<Callers>, clock: Clock, tasks: &Tasks) -> Result<Self, Report> {
+        let verdicts = Arc::new(Verdicts::default());
+        let upstreams = upstreams(&config, &HashMap::new(), &verdicts, &clock, tasks)?;
+        let credentials = Credentials::load(&config.services);
+        for fault in credentials.faults() {
+            tracing::error!(%fault, "a service can't be used; calls that need it are refused");
+        }
+        let site = site(&config, upstreams, callers, Arc::new(credentials));
+        let site = Arc::new(ArcSwap::from_pointee(site));
+        Ok(Self { started: config, site, verdicts, clock, tasks: tasks.clone() })
+    }
+
+    /// What the front decides by, always the newest.
+    pub fn site(&self) -> Arc<ArcSwap<Site>> {
+        self.site.clone()
+    }
+
+    /// The files with secrets, whose change counts as one of the configuration.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        self.site.load().credentials.files()
+    }
+
+    /// Puts another configuration in force, from the next call on; names what needs a restart. If it fails, it has
+    /// changed nothing.
+    pub fn take(&mut self, config: &Config) -> Result<Vec<String>, Report> {
+        let old = self.site.load_full();
+        let upstreams = upstreams(config, &old.upstreams, &self.verdicts, &self.clock, &self.tasks)?;
+        for fault in old.credentials.reload(&config.services) {
+            tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
+        }
+        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone());
+        self.site.store(Arc::new(site));
+        Ok(self.started.needs_restart(config))
+    }
+}
+
+fn site(
+    config: &Config,
+    upstreams: HashMap<UpstreamName, Proxy>,
+    callers: Arc<Callers>,
+    credentials: Arc<Credentials>,
+) -> Site {
+    let rewriting = config.callers.iter().filter(|(_, options)| options.rewrite_links);
+    let rewriting = rewriting.map(|(name, _)| name.clone()).collect();
+    Site { policy: config.policy.clone(), upstreams, callers, credentials, rewriting }
+}
+
+/// An upstream whose table did not change is kept, with its connections and what is known of its nodes.
+fn upstreams(
+    config: &Config,
+    old: &HashMap<UpstreamName, Proxy>,
+    verdicts: &Arc<Verdicts>,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<HashMap<UpstreamName, Proxy>, Report> {
+    let make = |wanted: &super::upstream::Config| {
+        if let Some(kept) = old.get(&wanted.name).filter(|kept| kept.upstream().config() == wanted) {
+            return Ok((wanted.name.clone(), kept.clone()));
+        }
+        let upstream = Upstream::start(wanted.clone(), clock.clone(), tasks);
+        let upstream = upstream.map_err(|fault| Report::from_error(Exit::Config, &fault))?;
+        Ok((wanted.name.clone(), Proxy::new(upstream, verdicts.clone())))
+    };
+    config.upstreams.iter().map(make).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(tables: &str) -> Config {
+        let text = format!(
+            "[relay]\nurl = \"wss://relay.example.com\"\n[upstream.jira]\nurl = \"http://127.0.0.1:1\"\n\
+             base-url = \"https://jira.example\"\n{tables}"
+        );
+        Config::parse("agent.toml", &text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_did_not_change_is_kept_and_the_rest_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let callers = Arc::new(Callers::load(folder.path(), Clock::system()).unwrap());
+        let tasks = Tasks::new();
+        let mut live = Live::new(config(""), callers, Clock::system(), &tasks).unwrap();
+        let site = live.site();
+        let jira: UpstreamName = "jira".parse().unwrap();
+        let before = site.load().upstreams[&jira].upstream().clone();
+
+        let rule = "[[policy.rule]]\nallow = \"GET /**\"\nwhy = \"x\"\nas = \"anonymous\"\n";
+        assert!(live.take(&config(rule)).unwrap().is_empty());
+        assert_eq!(site.load().policy.rules().len(), 1);
+        assert!(Arc::ptr_eq(&before, site.load().upstreams[&jira].upstream()));
+
+        let state = "[state]\ndirectory = \"/elsewhere\"\n";
+        assert_eq!(live.take(&config(state)).unwrap(), ["state.directory"]);
+        assert_eq!(live.take(&config(&format!("{rule}{state}"))).unwrap(), ["state.directory"], "still");
+
+        let missing = "ca-file = \"/nowhere/ca.pem\"\n[upstream.wiki]\nurl = \"https://127.0.0.1:2\"\n\
+                       base-url = \"https://wiki.example\"\nca-file = \"/nowhere/ca.pem\"\n";
+        assert!(live.take(&config(missing)).is_err());
+        assert!(Arc::ptr_eq(&before, site.load().upstreams[&jira].upstream()), "a failure changes nothing");
+        tasks.cancel();
+    }
+}
