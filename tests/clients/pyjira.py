@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""An independent client, PyPI `jira`, through relay and agent: every operation, each compared with Jira's own state.
+
+usage: pyjira.py DEMO.JSON    (the file that `DEMO_JSON=… make demo` writes)
+
+What Jira calls itself leads nowhere, so a call around the tunnel could only fail; besides, every connection and every
+name looked up by this process is counted, and one to anywhere but the relay (or the stand-in's control port, which
+this test itself asks for the state) fails the run.
+"""
+import hashlib
+import io
+import json
+import os
+import socket
+import sys
+import time
+import urllib.parse
+import urllib.request
+import warnings
+
+with open(sys.argv[1]) as file:
+    DEMO = json.load(file)
+
+RELAY_PORT = urllib.parse.urlsplit(DEMO["base_url"]).port
+CONTROL = DEMO["jira_control_url"]
+CONTROL_PORT = urllib.parse.urlsplit(CONTROL).port
+
+# --- every connection of this process, seen by the interpreter itself -------------------------------------------
+
+connections = {"relay": 0, "control": 0}
+elsewhere = []
+
+
+def watch(event, arguments):
+    if event == "socket.connect":
+        address = arguments[1]
+        port = address[1] if isinstance(address, tuple) else None
+        host = address[0] if isinstance(address, tuple) else address
+        if host in ("127.0.0.1", "::1") and port == RELAY_PORT:
+            connections["relay"] += 1
+        elif host in ("127.0.0.1", "::1") and port == CONTROL_PORT:
+            connections["control"] += 1
+        else:
+            elsewhere.append(f"connect {address!r}")
+    elif event == "socket.getaddrinfo":
+        name = str(arguments[0])
+        if not (name in ("127.0.0.1", "::1", "localhost") or name.endswith(".localhost")):
+            elsewhere.append(f"look-up of {name!r}")
+    elif event in ("socket.sendto", "socket.gethostbyname"):
+        elsewhere.append(f"{event} {arguments[1:]!r}")
+
+
+sys.addaudithook(watch)
+
+# Names under .localhost mean this machine (RFC 6761, section 6.3), which not every resolver knows.
+real_getaddrinfo = socket.getaddrinfo
+
+
+def getaddrinfo(host, *arguments, **options):
+    if isinstance(host, str) and host.endswith(".localhost"):
+        host = "127.0.0.1"
+    return real_getaddrinfo(host, *arguments, **options)
+
+
+socket.getaddrinfo = getaddrinfo
+
+warnings.simplefilter("ignore", DeprecationWarning)
+from jira import JIRA, JIRAError  # noqa: E402  (after the watch has begun)
+
+# --- small helpers ----------------------------------------------------------------------------------------------
+
+done = 0
+
+
+def check(what, holds, found=None):
+    global done
+    if not holds:
+        raise SystemExit(f"FAILED: {what}: {found!r}")
+    done += 1
+    print(f"  ok  {what}")
+
+
+def control(path, method="GET"):
+    request = urllib.request.Request(CONTROL + path, method=method)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        text = response.read()
+    return json.loads(text) if text else None
+
+
+def state(key):
+    return control("/state")["issues"].get(key)
+
+
+def refused(what, call, status, code):
+    try:
+        call()
+    except JIRAError as error:
+        found = (error.status_code, error.response.headers.get("Outhaul-Problem"))
+        check(what, found == (status, code), found)
+        return error
+    raise SystemExit(f"FAILED: {what}: it was not refused")
+
+
+def connect(url, key=None):
+    return JIRA(url, token_auth=key or DEMO["caller_key"], max_retries=0, timeout=60,
+                options={"verify": DEMO["ca_file"]})
+
+
+# --- the operations ---------------------------------------------------------------------------------------------
+
+
+def whole_run(url, form):
+    print(f"{form}: {url}")
+    jira = connect(url)
+    check("construct", jira.server_info()["version"] == "10.3.24", jira.server_info())
+    me = jira.myself()
+    check("every call is made as the service account", me["name"] == "svc-outhaul", me["name"])
+
+    issue = jira.create_issue(project="DEMO", issuetype={"name": "Task"}, summary="Made through the tunnel",
+                              description="h1. Wiki markup, umlauts äöü, and 😀")
+    check("create", state(issue.key)["summary"] == "Made through the tunnel", state(issue.key))
+    check("text survives", state(issue.key)["description"] == "h1. Wiki markup, umlauts äöü, and 😀")
+    check("links lead back through the tunnel", issue.self.startswith(url + "/"), issue.self)
+
+    issue.update(summary="Changed", labels=["a", "b"])
+    check("update", (state(issue.key)["summary"], state(issue.key)["labels"]) == ("Changed", ["a", "b"]))
+    check("the client reads the update back", jira.issue(issue.key).fields.summary == "Changed")
+
+    comment = jira.add_comment(issue, "For developers only", visibility={"type": "role", "value": "Developers"})
+    stored = state(issue.key)["comments"][-1]
+    check("comment", stored["body"] == "For developers only" and stored["id"] == comment.id, stored)
+    check("its visibility", stored["visibility"] == {"type": "role", "value": "Developers"}, stored)
+    comment.update(body="For developers, edited")
+    check("edit the comment", state(issue.key)["comments"][-1]["body"] == "For developers, edited")
+
+    check("transitions", {one["name"] for one in jira.transitions(issue)} == {"To Do", "In Progress", "Done"})
+    jira.transition_issue(issue, "Done", comment="and done")
+    check("transition", state(issue.key)["status"] == "Done", state(issue.key)["status"])
+    check("its comment", state(issue.key)["comments"][-1]["body"] == "and done")
+
+    jira.assign_issue(issue, "bob")
+    check("assign", state(issue.key)["assignee"] == "bob", state(issue.key)["assignee"])
+
+    jira.add_watcher(issue, "carol")
+    check("watch", "carol" in state(issue.key)["watchers"], state(issue.key)["watchers"])
+    check("watchers", jira.watchers(issue).watchCount == 2)
+    jira.remove_watcher(issue, "carol")
+    check("unwatch", "carol" not in state(issue.key)["watchers"], state(issue.key)["watchers"])
+
+    jira.add_worklog(issue, timeSpent="1h 30m", comment="Tightened the tap")
+    worklog = state(issue.key)["worklogs"][-1]
+    check("worklog", (worklog["timeSpentSeconds"], worklog["comment"]) == (5400, "Tightened the tap"), worklog)
+
+    data = os.urandom(20 * 1024 * 1024)
+    before = time.monotonic()
+    attachment = jira.add_attachment(issue, io.BytesIO(data), filename="twenty megabytes ü.bin")
+    up = time.monotonic() - before
+    stored = state(issue.key)["attachments"][-1]
+    check("attach 20 MB", (stored["size"], stored["sha256"]) == (len(data), hashlib.sha256(data).hexdigest()), stored)
+    before = time.monotonic()
+    fetched = attachment.get()
+    check("fetch 20 MB", fetched == data, len(fetched))
+    print(f"      ({up:.2f} s up, {time.monotonic() - before:.2f} s down)")
+
+    query = f'project = DEMO AND assignee = bob AND text ~ "Changed" AND key = {issue.key} ORDER BY key DESC'
+    found = jira.search_issues(query)
+    check("search", [one.key for one in found] == [issue.key], found)
+    try:
+        jira.search_issues("nonsense = 1")
+    except JIRAError as error:
+        ours = error.response.headers.get("Outhaul-Problem")
+        check("Jira's own refusal passes unchanged", error.status_code == 400 and ours is None, error)
+    else:
+        raise SystemExit("FAILED: a bad query was not refused")
+    check("hidden issues stay hidden", missing(jira, "SECRET-1"))
+
+    issue.delete()
+    check("delete", state(issue.key) is None, state(issue.key))
+
+    refused("a call that no rule allows",
+            lambda: jira._session.get(f"{url}/rest/pat/latest/tokens"), 403, "policy-refused")
+    refused("a caller nobody knows", lambda: connect(url, "ohk_nobody0000000_x"), 401, "caller-unknown")
+
+
+def missing(jira, key):
+    try:
+        jira.issue(key)
+    except JIRAError as error:
+        return error.status_code == 404 and "Outhaul-Problem" not in error.response.headers
+    return False
+
+
+whole_run(DEMO["base_url"], "host form")
+if "--host-form-only" not in sys.argv:
+    whole_run(DEMO["path_base_url"], "path form")
+
+agents = {dict(one["headers"]).get("user-agent", "") for one in control("/requests")}
+check("Jira has seen nobody but the agent", not any("python" in one for one in agents), agents)
+check("no connection elsewhere", not elsewhere, elsewhere)
+print(f"{done} checks; {connections['relay']} connections to the relay, 0 elsewhere "
+      f"({connections['control']} to the stand-in's control port, for the state)")
