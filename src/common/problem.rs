@@ -94,6 +94,8 @@ codes! {
     MethodRefused = "method-refused", METHOD_NOT_ALLOWED, Caller, Never, NotSent, "This method is never passed";
     /// WebSocket and other upgrades.
     UpgradeRefused = "upgrade-refused", NOT_IMPLEMENTED, Caller, Never, NotSent, "Protocol upgrades are not passed";
+    /// The place where agents connect, asked for something else.
+    UpgradeRequired = "upgrade-required", UPGRADE_REQUIRED, Caller, Never, NotSent, "Agents connect here by WebSocket";
     /// The host is not one the answering side serves.
     Misdirected = "misdirected", MISDIRECTED_REQUEST, Caller, Never, NotSent, "This connection does not serve that host";
     /// The body is over the limit.
@@ -108,6 +110,8 @@ codes! {
     SiteBusy = "site-busy", SERVICE_UNAVAILABLE, Site, After, NotSent, "Too many calls to this site at once";
     /// No agent of the site is connected.
     SiteOffline = "site-offline", SERVICE_UNAVAILABLE, Site, After, NotSent, "The site's agent is not connected";
+    /// The relay has as much to do as it may.
+    RelayBusy = "relay-busy", SERVICE_UNAVAILABLE, Relay, After, NotSent, "The relay has too much to do for now";
     /// The operator paused the site.
     SitePaused = "site-paused", SERVICE_UNAVAILABLE, Relay, After, NotSent, "The relay's operator has paused this site";
     /// The administrator paused the agent.
