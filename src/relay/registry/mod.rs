@@ -211,6 +211,13 @@ impl<L: Line> Registry<L> {
         }
     }
 
+    /// One agent's role, as the store has it now.
+    pub fn set_role(&self, name: &SiteName, agent: AgentId, role: Role) {
+        if let Some(site) = self.site(name.as_str()) {
+            site.set_role(agent, role);
+        }
+    }
+
     /// Every live tunnel, by site, agent and slot.
     pub fn sessions(&self) -> Vec<Live> {
         let mut sessions: Vec<_> = self.all_sites().iter().flat_map(|site| site.sessions()).collect();

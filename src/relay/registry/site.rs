@@ -170,6 +170,13 @@ impl<L: Line> Site<L> {
         self.joined.notify_waiters();
     }
 
+    pub(super) fn set_role(&self, agent: AgentId, role: Role) {
+        for entry in lock(&self.state).tunnels.values_mut().filter(|entry| entry.session.agent == agent) {
+            entry.session.role = role;
+        }
+        self.joined.notify_waiters();
+    }
+
     pub(super) fn close_all(&self, code: CloseCode, text: &str) {
         for line in self.lines(None) {
             line.close(code, text);

@@ -1,0 +1,201 @@
+//! An agent's connection: upgrade, handshake, and its tunnel for as long as it lasts.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::connection::{Connection, Socket};
+use super::route::{Host, authority, host_of};
+use crate::common::ids::{AgentId, RequestId};
+use crate::common::problem::{Code, Problem};
+use crate::identity::handshake::transcript::Exporter;
+use crate::net::tls::exporter;
+use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
+use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
+use crate::relay::enrolment::{Connected, GateFault, Outcome};
+use crate::relay::metrics::Counted;
+use crate::relay::registry::{AgentStatus, Session};
+use crate::relay::store::Role;
+use crate::tunnel::code::{CloseCode, DrainCode};
+use crate::tunnel::head::BytesHead;
+
+/// Whether a request for the agents' path is meant for the relay, not for a site in host form.
+pub(super) fn is_for_relay(connection: &Connection, request: &Request<Incoming>) -> bool {
+    let authority = authority(request.uri(), request.headers(), connection.http2);
+    let host = authority.ok().and_then(|authority| host_of(&authority));
+    host.is_some_and(|host| !matches!(connection.inner.names.host(&host), Host::Site(_)))
+}
+
+/// Answers the upgrade, and goes on with the agent once hyper has let go of the socket.
+pub(super) fn answer(connection: &Arc<Connection>, mut request: Request<Incoming>) -> Response<Bytes> {
+    let inner = &connection.inner;
+    let refuse = |problem: &Problem| problem.to_response(RequestId::generate());
+    let upgrade = answer_upgrade(&request).and_then(|response| {
+        // HTTP/2 has its own way to open a WebSocket, which agents don't use.
+        if connection.http2 { Err(UpgradeFault::NotAnUpgrade) } else { Ok(response) }
+    });
+    let response = match upgrade {
+        Ok(response) => response,
+        Err(fault @ UpgradeFault::NotAnUpgrade) => {
+            let text = format!(
+                "{fault}. If you are an agent's administrator: something between agent and relay \
+                                may remove the WebSocket headers."
+            );
+            let mut response = refuse(&Problem::new(Code::UpgradeRequired, text));
+            if !connection.http2 {
+                let headers = response.headers_mut();
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            return response;
+        }
+        Err(fault) => {
+            return refuse(&Problem::new(
+                Code::BadRequest,
+                format!("{fault}. Use an agent of a version that fits."),
+            ));
+        }
+    };
+    let Ok(permit) = Arc::clone(&inner.handshakes).try_acquire_owned() else {
+        inner.metrics.handshake_ended("crowded");
+        return refuse(&Problem::new(Code::RelayBusy, "Too many agents are connecting at once. Try again."));
+    };
+    let waiting = Waiting { _permit: permit, _counted: inner.metrics.handshake() };
+    let upgraded = hyper::upgrade::on(&mut request);
+    inner.tasks.spawn_detached(Box::pin(go_on(Arc::clone(connection), upgraded, waiting)));
+    response.map(|()| Bytes::new())
+}
+
+/// A place among those in their handshake.
+struct Waiting {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+async fn go_on(connection: Arc<Connection>, upgraded: OnUpgrade, waiting: Waiting) {
+    let inner = &connection.inner;
+    let within = inner.limits.agent_handshake_time;
+    let Ok(Ok(upgraded)) = tokio::time::timeout(within, upgraded).await else {
+        inner.metrics.handshake_ended("broken");
+        return;
+    };
+    // Taken apart, so that the tunnel keeps the bare TLS stream and none of hyper's buffers.
+    let Ok(parts) = downcast::<Socket>(upgraded) else {
+        tracing::error!("an upgraded connection is of an unexpected kind");
+        return;
+    };
+    let tls = parts.io.into_inner().into_inner();
+    crate::net::dial::prepare(tls.get_ref().0, crate::net::dial::Purpose::Tunnel);
+    let exporter = exporter(tls.get_ref().1).ok().map(Exporter);
+    let mut socket = websocket::accept(tls, parts.read_buf.into()).await;
+    let handshake = inner.gate.handshake(&mut socket, exporter, connection.peer, within);
+    // Each step has what is left of the time; the whole gets a little more, to say why it ends.
+    let outcome = tokio::time::timeout(within + within / 4, handshake).await;
+    drop(waiting);
+    let connected = match outcome {
+        Ok(Ok(Outcome::Connected(connected))) => connected,
+        Ok(Ok(Outcome::Enrolled(agent))) => {
+            inner.metrics.handshake_ended("enrolled");
+            tracing::info!(site = %agent.site, agent = %agent.id, role = agent.role.as_str(), "an agent enrolled");
+            // It may have taken the active role over from another one.
+            if agent.role == Role::Active {
+                let active = agent.id;
+                let role = |id| if id == active { Role::Active } else { Role::Standby };
+                inner.registry.set_roles(&agent.site, role);
+            }
+            websocket::close(&mut socket, CloseCode::Stopping, CLOSE_WITHIN).await;
+            return;
+        }
+        Ok(Err(fault)) => {
+            inner.metrics.handshake_ended(result(&fault));
+            if let GateFault::Store(error) = &fault {
+                tracing::error!(%error, "an agent could not be let in");
+            }
+            tracing::debug!(error = %fault, peer = %connection.peer, "an agent's handshake failed");
+            websocket::close(&mut socket, CloseCode::Refused, CLOSE_WITHIN).await;
+            return;
+        }
+        Err(_) => {
+            inner.metrics.handshake_ended("too-slow");
+            return;
+        }
+    };
+    inner.metrics.handshake_ended("connected");
+    let status = Arc::new(AgentStatus::default());
+    let acceptor = Arc::new(RelaySide { status: Arc::clone(&status) });
+    let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
+    let tunnel = Tunnel::start(socket, End::Relay, settings, clock, &inner.tasks, acceptor);
+    run(&connection, *connected, status, tunnel).await;
+}
+
+/// Keeps a tunnel in the registry until it ends.
+async fn run(connection: &Connection, connected: Connected, status: Arc<AgentStatus>, tunnel: Tunnel) {
+    let inner = &connection.inner;
+    let Connected { agent, slot, software, bound } = connected;
+    let session = Session {
+        agent: agent.id,
+        role: agent.role,
+        slot,
+        peer: connection.peer,
+        software,
+        bound,
+        since: inner.clock.wall(),
+        status,
+    };
+    let Some(place) = inner.registry.join(&agent.site, session, tunnel.clone()) else { return };
+    tracing::info!(site = %agent.site, agent = %agent.id, slot, bound, from = %connection.peer, "an agent connected");
+    // Revoked or given another role since the handshake looked: whoever changed it may not have seen this tunnel.
+    check_again(connection, agent.id, &tunnel).await;
+    let closed = tunnel.closed().await;
+    inner.registry.leave(&place);
+    tracing::info!(site = %agent.site, agent = %agent.id, slot, reason = %closed.code, "an agent's tunnel ended");
+}
+
+async fn check_again(connection: &Connection, id: AgentId, tunnel: &Tunnel) {
+    let inner = &connection.inner;
+    match inner.gate.store.agent(id).await {
+        Ok(Some(agent)) if agent.revoked_at.is_none() => {
+            inner.registry.set_role(&agent.site, id, agent.role);
+        }
+        Ok(_) => tunnel.close(CloseCode::Revoked, "the operator revoked this agent"),
+        Err(error) => tracing::error!(%error, agent = %id, "an agent could not be looked up again"),
+    }
+}
+
+/// What an agent may do on its own: tell its status. It opens no streams here yet.
+struct RelaySide {
+    status: Arc<AgentStatus>,
+}
+
+impl Acceptor for RelaySide {
+    fn http(&self, call: IncomingCall) {
+        // Dropped unanswered, the stream is reset.
+        drop(call);
+    }
+    fn bytes(&self, _: BytesHead, stream: ByteStream) {
+        drop(stream);
+    }
+    fn status(&self, payload: Bytes) {
+        self.status.take(&payload);
+    }
+    fn draining(&self, _: DrainCode, _: String) {
+        // The registry asks the tunnel whether it is usable before each call.
+    }
+}
+
+fn result(fault: &GateFault) -> &'static str {
+    match fault {
+        GateFault::Refused(refuse) => refuse.code.as_str(),
+        GateFault::Frame(_) => "broken",
+        GateFault::Store(_) | GateFault::Random(_) => "internal",
+    }
+}
+
+/// How long a refused agent may take to close.
+const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);

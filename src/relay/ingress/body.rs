@@ -1,0 +1,280 @@
+//! Bodies on their way through: bounded in size and in silence, in both directions.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio::time::Sleep;
+
+use crate::common::clock::Clock;
+use crate::net::tunnel::TunnelBody;
+
+/// Why a caller's body can't go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UploadFault {
+    /// More bytes than allowed.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+    /// No byte for too long.
+    #[error("no byte of the body came for too long")]
+    TooSlow,
+    /// The caller broke off.
+    #[error("the caller broke off")]
+    Broken,
+}
+
+/// What the call knows of its upload while the tunnel reads it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    clock: Clock,
+    begun: Instant,
+    moved: AtomicU64,
+    fault: OnceLock<UploadFault>,
+    failed: Notify,
+}
+
+impl Upload {
+    /// A fresh one.
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
+        let begun = clock.now();
+        Arc::new(Self {
+            clock,
+            begun,
+            moved: AtomicU64::new(0),
+            fault: OnceLock::new(),
+            failed: Notify::new(),
+        })
+    }
+
+    /// How long ago a byte moved, or the call began.
+    pub(super) fn still_for(&self) -> Duration {
+        let since = self.clock.now().saturating_duration_since(self.begun);
+        since.saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
+    }
+
+    /// Resolves once the upload has failed; never if it does not.
+    pub(super) async fn failed(&self) -> UploadFault {
+        loop {
+            let mut failed = std::pin::pin!(self.failed.notified());
+            failed.as_mut().enable();
+            if let Some(fault) = self.fault.get() {
+                return *fault;
+            }
+            failed.await;
+        }
+    }
+
+    fn move_on(&self) {
+        let since = self.clock.now().saturating_duration_since(self.begun);
+        self.moved.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn fail(&self, fault: UploadFault) -> UploadFault {
+        let _ = self.fault.set(fault);
+        self.failed.notify_waiters();
+        fault
+    }
+}
+
+/// A caller's body on its way into the tunnel.
+pub(super) struct CallerBody {
+    inner: Incoming,
+    left: u64,
+    patience: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+    upload: Arc<Upload>,
+}
+
+impl CallerBody {
+    /// At most `limit` bytes, and no silence longer than `patience` while somebody reads.
+    pub(super) fn new(inner: Incoming, limit: u64, patience: Duration, upload: Arc<Upload>) -> Self {
+        Self { inner, left: limit, patience, silence: None, upload }
+    }
+}
+
+impl Body for CallerBody {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.silence = None;
+                this.upload.move_on();
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match this.left.checked_sub(length) {
+                    Some(left) => {
+                        this.left = left;
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                    None => Poll::Ready(Some(Err(this.upload.fail(UploadFault::TooLarge)))),
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "a caller's body broke off");
+                Poll::Ready(Some(Err(this.upload.fail(UploadFault::Broken))))
+            }
+            Poll::Ready(None) => {
+                this.upload.move_on();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let patience = this.patience;
+                let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+                match silence.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(this.upload.fail(UploadFault::TooSlow)))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What a caller gets: an answer of the site, or a document of ours.
+pub(super) enum AnswerBody {
+    /// Of ours.
+    Own(Full<Bytes>),
+    /// Of the site.
+    Site(SiteBody),
+}
+
+/// An answer's body that broke off.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the answer broke off: {0}")]
+pub(super) struct AnswerFault(String);
+
+/// A site's answer on its way to the caller. It holds whatever must last as long as the call.
+pub(super) struct SiteBody(Arc<Mutex<Option<Running>>>);
+
+struct Running {
+    body: TunnelBody,
+    moved: Instant,
+    clock: Clock,
+    waker: Option<Waker>,
+    _held: Box<dyn Send + Sync>,
+}
+
+/// The answers of one connection. Neither HTTP/1.1 nor HTTP/2 asks a body for more while the caller takes nothing,
+/// so somebody outside must look for those that stand still.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<Vec<Weak<Mutex<Option<Running>>>>>);
+
+impl Answers {
+    /// An answer's body, watched from now on. `held` is dropped with it.
+    pub(super) fn watch(&self, body: TunnelBody, clock: Clock, held: Box<dyn Send + Sync>) -> AnswerBody {
+        let running = Running { body, moved: clock.now(), clock, waker: None, _held: held };
+        let running = Arc::new(Mutex::new(Some(running)));
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() >= SWEEP_AT && list.len() == list.capacity() {
+            list.retain(|weak| weak.strong_count() > 0);
+        }
+        list.push(Arc::downgrade(&running));
+        drop(list);
+        AnswerBody::Site(SiteBody(running))
+    }
+
+    /// Cuts off every answer of which nothing moved for `patience`; says how many answers there are.
+    pub(super) fn sweep(&self, patience: Duration) -> usize {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|weak| weak.strong_count() > 0);
+        let still: Vec<_> = list.iter().filter_map(Weak::upgrade).collect();
+        let count = list.len();
+        drop(list);
+        for running in still {
+            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_still = running.as_ref().is_some_and(|running| {
+                running.clock.now().saturating_duration_since(running.moved) >= patience
+            });
+            if is_still && let Some(mut stopped) = running.take() {
+                // Dropping the body outside the lock resets the stream; the reader then sees that it is gone.
+                let waker = stopped.waker.take();
+                drop(running);
+                drop(stopped);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+        count
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        let site = match &mut *self {
+            Self::Own(own) => return Pin::new(own).poll_frame(context).map_err(|never| match never {}),
+            Self::Site(site) => site,
+        };
+        let mut running = site.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(inner) = running.as_mut() else {
+            return Poll::Ready(Some(Err(AnswerFault("nothing moved for too long".to_owned()))));
+        };
+        match Pin::new(&mut inner.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                inner.moved = inner.clock.now();
+                Poll::Ready(frame.map(|frame| frame.map_err(|fault| AnswerFault(fault.to_string()))))
+            }
+            Poll::Pending => {
+                if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                    inner.waker = Some(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(own) => own.is_end_stream(),
+            Self::Site(site) => {
+                let running = site.0.lock().unwrap_or_else(PoisonError::into_inner);
+                running.as_ref().is_some_and(|running| running.body.is_end_stream())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(own) => own.size_hint(),
+            Self::Site(site) => {
+                let running = site.0.lock().unwrap_or_else(PoisonError::into_inner);
+                running.as_ref().map_or_else(SizeHint::default, |running| running.body.size_hint())
+            }
+        }
+    }
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Own(Full::new(bytes))
+    }
+}
+
+/// A list shorter than this is not worth tidying up between sweeps.
+const SWEEP_AT: usize = 64;

@@ -1,0 +1,318 @@
+//! A caller's request: which site, may it, which tunnel, and what comes back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+
+use super::body::{AnswerBody, CallerBody, Upload, UploadFault};
+use super::connection::Connection;
+use super::headers;
+use super::route::{Route, authority, clean, host_of};
+use crate::common::ids::{RequestId, SiteName};
+use crate::common::problem::{Code, Fault, Outcome, Problem, Retry};
+use crate::net::tunnel::{ExchangeFault, Tunnel, TunnelBody};
+use crate::relay::registry::{Missing, Site};
+use crate::relay::tenancy::Admitted;
+use crate::tunnel::code::ResetCode;
+use crate::tunnel::head::{RequestHead, Scheme};
+
+/// Answers one request, whatever becomes of it.
+pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let inner = &connection.inner;
+    let counted = inner.metrics.call();
+    let begun = inner.clock.now();
+    let mut call = Call { connection, request_id: RequestId::generate(), site: None };
+    let result = Box::pin(call.pass(request)).await;
+    let after = inner.clock.now().saturating_duration_since(begun);
+    let site = call.site.as_ref().map_or("", SiteName::as_str);
+    match result {
+        Ok((mut response, admitted)) => {
+            inner.metrics.call_ended(site, status_class(response.status().as_u16()), after);
+            headers::answer(response.headers_mut());
+            let held = Box::new((admitted, counted));
+            response.map(|body| connection.answers.watch(body, inner.clock.clone(), held))
+        }
+        Err(problem) => {
+            inner.metrics.call_ended(site, problem.code.as_str(), after);
+            tracing::debug!(request = %call.request_id, site, code = %problem.code, "a call was refused or failed");
+            problem.to_response(call.request_id).map(AnswerBody::from)
+        }
+    }
+}
+
+struct Call<'a> {
+    connection: &'a Connection,
+    request_id: RequestId,
+    site: Option<SiteName>,
+}
+
+impl Call<'_> {
+    async fn pass(
+        &mut self,
+        request: Request<Incoming>,
+    ) -> Result<(Response<TunnelBody>, Admitted), Problem> {
+        let inner = &self.connection.inner;
+        let (parts, body) = request.into_parts();
+        check_method(&parts)?;
+        let authority = authority(&parts.uri, &parts.headers, self.connection.http2)?;
+        let host = host_of(&authority).unwrap_or_default();
+        let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).to_owned();
+        let route = inner.names.route(&host, &target)?;
+        let site = inner.registry.site(route.site).ok_or_else(|| unknown(route.site))?;
+        self.site = Some(site.name().clone());
+        if site.is_paused() {
+            return Err(Problem::new(
+                Code::SitePaused,
+                "The relay's operator has paused this site; ask them why.",
+            )
+            .with_retry_after(60));
+        }
+        let admitted = site.quota().admit()?;
+        check_length(&parts.headers, inner.limits.body_size.0)?;
+        let hold = headers::holds_body(&parts.headers);
+        let head = RequestHead {
+            request_id: self.request_id,
+            method: parts.method,
+            scheme: Scheme::Https,
+            authority,
+            target: target.clone(),
+            route_length: route.route_length,
+            peer: self.connection.peer.ip().to_canonical().to_string(),
+            headers: headers::request(parts.headers),
+        };
+        let response = if body.is_end_stream() {
+            self.without_body(&site, &route, head).await?
+        } else {
+            self.with_body(&site, &route, head, body, hold).await?
+        };
+        Ok((response, admitted))
+    }
+
+    /// A call without a body may be sent again as long as it was not sent at all.
+    async fn without_body(
+        &self,
+        site: &Site<Tunnel>,
+        route: &Route<'_>,
+        head: RequestHead,
+    ) -> Result<Response<TunnelBody>, Problem> {
+        let method = head.method.clone();
+        let mut left = ATTEMPTS;
+        loop {
+            let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
+            let request = found.line.request(head.clone(), Empty::<Bytes>::new(), false);
+            let limit = self.connection.inner.limits.first_byte_time;
+            left -= 1;
+            match tokio::time::timeout(limit, request).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(ExchangeFault::NotSent(reason))) if left > 0 => {
+                    tracing::debug!(request = %self.request_id, reason, "a call was not sent and is sent again");
+                }
+                Ok(Err(fault)) => return Err(lost(&method, &fault)),
+                Err(_) => return Err(too_slow(&method)),
+            }
+        }
+    }
+
+    async fn with_body(
+        &self,
+        site: &Site<Tunnel>,
+        route: &Route<'_>,
+        head: RequestHead,
+        body: Incoming,
+        hold: bool,
+    ) -> Result<Response<TunnelBody>, Problem> {
+        let inner = &self.connection.inner;
+        let limits = &inner.limits;
+        let method = head.method.clone();
+        let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
+        let upload = Upload::new(inner.clock.clone());
+        let body = CallerBody::new(body, limits.body_size.0, limits.body_idle_time, Arc::clone(&upload));
+        let mut request = std::pin::pin!(found.line.request(head, body, hold));
+        let mut wait = limits.first_byte_time;
+        loop {
+            tokio::select! {
+                biased;
+                result = request.as_mut() => return result.map_err(|fault| lost(&method, &fault)),
+                fault = upload.failed() => return Err(upload_failed(fault, limits.body_size)),
+                () = tokio::time::sleep(wait) => {
+                    // The time to the first byte counts from the last byte that went the other way.
+                    wait = limits.first_byte_time.saturating_sub(upload.still_for());
+                    if wait.is_zero() {
+                        return Err(too_slow(&method));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_method(parts: &Parts) -> Result<(), Problem> {
+    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        return Err(Problem::new(
+            Code::MethodRefused,
+            "CONNECT and TRACE are never passed: this relay brings calls to applications and is no proxy.",
+        ));
+    }
+    if headers::asks_for_upgrade(&parts.headers) {
+        return Err(Problem::new(
+            Code::UpgradeRefused,
+            "WebSockets and other upgrades don't pass through the relay. Use plain requests; poll where the \
+             application would push.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
+    match length {
+        Some(length) if lengths.next().is_none() => {
+            if length > limit {
+                Err(too_large(limit))
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err(Problem::new(Code::BadRequest, "The field Content-Length can't be read; send it once.")),
+    }
+}
+
+fn too_large(limit: u64) -> Problem {
+    let limit = crate::common::limits::ByteSize(limit);
+    Problem::new(
+        Code::BodyTooLarge,
+        format!(
+            "This relay passes bodies up to {limit}. Send less, or ask its operator to raise `body-size`."
+        ),
+    )
+}
+
+fn upload_failed(fault: UploadFault, limit: crate::common::limits::ByteSize) -> Problem {
+    // Head and part of the body are at the agent already, and perhaps at the application.
+    match fault {
+        UploadFault::TooLarge => too_large(limit.0).with_outcome(Outcome::OutcomeUnknown),
+        UploadFault::TooSlow => Problem::new(
+            Code::CallerTooSlow,
+            "No byte of the request's body came for too long; it was given up.",
+        )
+        .with_outcome(Outcome::OutcomeUnknown),
+        UploadFault::Broken => {
+            Problem::new(Code::BadRequest, "The request's body broke off or is malformed; it was given up.")
+                .with_outcome(Outcome::OutcomeUnknown)
+        }
+    }
+}
+
+fn unknown(site: &str) -> Problem {
+    let site = clean(site);
+    Problem::new(
+        Code::SiteUnknown,
+        format!(
+            "There is no site “{site}” at this relay. Check the base URL; the operator adds sites with \
+                 `outhaul-relay site add`."
+        ),
+    )
+}
+
+fn offline(site: &Site<Tunnel>, missing: Missing) -> Problem {
+    let name = site.name();
+    match missing {
+        Missing::Offline | Missing::Waited => Problem::new(
+            Code::SiteOffline,
+            format!("No agent of site {name} is connected. At the site: `outhaul-agent status` tells why."),
+        )
+        .with_retry_after(if missing == Missing::Waited { 2 } else { 10 }),
+        Missing::StandbyOnly => Problem::new(
+            Code::SiteOffline,
+            format!(
+                "Only a standby agent of site {name} is connected, and it may take calls only for upstreams marked \
+                 stateless. Start the active agent, or let the operator run `outhaul-relay agent activate`."
+            ),
+        )
+        .with_retry_after(10),
+        Missing::Crowded => Problem::new(
+            Code::SiteOffline,
+            format!("The agent of site {name} is away for a moment, and too many calls wait for it. Try again."),
+        )
+        .with_retry_after(3),
+    }
+}
+
+/// A call that can't change anything may always be sent again.
+fn forgive(problem: Problem, method: &Method) -> Problem {
+    let safe = *method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS;
+    if safe { problem.with_retry(Retry::Safe) } else { problem }
+}
+
+fn too_slow(method: &Method) -> Problem {
+    let problem = Problem::new(
+        Code::AgentTooSlow,
+        "The agent took the call and did not answer in time. The application may have acted on it: look before \
+         sending it again.",
+    );
+    forgive(problem, method)
+}
+
+fn lost(method: &Method, fault: &ExchangeFault) -> Problem {
+    let unsure = "The application may have acted on the call: look before sending it again.";
+    match fault {
+        ExchangeFault::NotSent(_) => Problem::new(
+            Code::AgentLostUnsent,
+            "The agent was lost before it had the call. Nothing was done; send it again.",
+        ),
+        ExchangeFault::HeadTooLarge => Problem::new(
+            Code::HeadTooLarge,
+            "The request's head is larger than 64 KB. Send fewer or shorter headers.",
+        ),
+        ExchangeFault::TooMany => Problem::new(
+            Code::SiteBusy,
+            "The agent has as many calls under way as it takes. Send fewer at once.",
+        )
+        .with_retry_after(1),
+        ExchangeFault::OutcomeUnknown(_) => {
+            let text = format!("The connection to the agent broke with the call under way. {unsure}");
+            forgive(Problem::new(Code::AgentLost, text), method)
+        }
+        ExchangeFault::Reset(code) => forgive(reset(*code, unsure), method),
+    }
+}
+
+fn reset(code: ResetCode, unsure: &str) -> Problem {
+    match code {
+        ResetCode::Timeout => {
+            Problem::new(Code::AgentTooSlow, format!("A time ran out at the agent. {unsure}"))
+        }
+        ResetCode::Upstream => {
+            Problem::new(Code::UpstreamBroke, format!("The application broke the connection off. {unsure}"))
+        }
+        ResetCode::TooLarge => Problem::new(
+            Code::UpstreamAnswer,
+            format!("The application's answer has a head too large to be passed on. {unsure}"),
+        ),
+        ResetCode::Unsupported => {
+            Problem::new(Code::Internal, "The agent does not take this kind of call. Update the agent.")
+                .with_outcome(Outcome::NotSent)
+        }
+        _ => Problem::new(Code::Internal, format!("The agent gave the call up: {code}. {unsure}"))
+            .with_fault(Fault::Agent),
+    }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// How often a call that was not sent is tried in all.
+const ATTEMPTS: u32 = 3;

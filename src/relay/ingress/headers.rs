@@ -1,0 +1,137 @@
+//! Which header fields go through. Pure.
+
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+
+/// A request's fields as they go to the agent: without hop-by-hop ones, and without `Host` and `Expect`, which
+/// travel as fields of the tunnel's own.
+pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
+    let trailers = wants_trailers(&headers);
+    strip_hop_by_hop(&mut headers);
+    headers.remove(HOST);
+    headers.remove(EXPECT);
+    headers.remove(PROXY_AUTHORIZATION);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    headers
+}
+
+/// An answer's fields as they go to the caller. What comes from a site must not act as a page of the relay's own
+/// domain: no cookies, no guessing of types, no scripts.
+pub(super) fn answer(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    headers.remove(SET_COOKIE);
+    headers.remove("set-cookie2");
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Beside the site's own policy: a browser obeys both.
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+}
+
+/// Whether a request asks for another protocol (RFC 9110, section 7.8).
+pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE) || connection_names(headers).any(|name| name == UPGRADE)
+}
+
+/// Whether the caller holds its body back until it is asked for (RFC 9110, section 10.1.1).
+pub(super) fn holds_body(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// RFC 9110, section 7.6.1: what speaks of one connection only, and what `Connection` names.
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = connection_names(headers).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
+}
+
+fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_what_connection_names_stay_here() {
+        let passed = request(headers(&[
+            ("host", "acme.example"),
+            ("connection", "close, X-Mine"),
+            ("connection", "keep-alive"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip;q=0.5, Trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("proxy-authorization", "Basic x"),
+            ("authorization", "Bearer ohk_x"),
+            ("content-length", "3"),
+            ("x-other", "a"),
+            ("x-other", "b"),
+        ]));
+        let expected = headers(&[
+            ("authorization", "Bearer ohk_x"),
+            ("content-length", "3"),
+            ("x-other", "a"),
+            ("x-other", "b"),
+            ("te", "trailers"),
+        ]);
+        assert_eq!(passed, expected);
+    }
+
+    #[test]
+    fn answers_set_no_cookies_and_run_no_scripts() {
+        let mut passed = headers(&[
+            ("set-cookie", "JSESSIONID=1"),
+            ("set-cookie", "x=2"),
+            ("connection", "close"),
+            ("content-security-policy", "default-src 'self'"),
+            ("x-content-type-options", "odd"),
+            ("x-ausername", "fred"),
+        ]);
+        answer(&mut passed);
+        let expected = headers(&[
+            ("content-security-policy", "default-src 'self'"),
+            ("content-security-policy", "sandbox"),
+            ("x-content-type-options", "nosniff"),
+            ("x-ausername", "fred"),
+        ]);
+        assert_eq!(passed, expected);
+    }
+
+    #[test]
+    fn upgrades_and_expectations_are_seen() {
+        assert!(asks_for_upgrade(&headers(&[("upgrade", "websocket")])));
+        assert!(asks_for_upgrade(&headers(&[("connection", "keep-alive, Upgrade")])));
+        assert!(!asks_for_upgrade(&headers(&[("connection", "close")])));
+        assert!(holds_body(&headers(&[("expect", "100-Continue")])));
+        assert!(!holds_body(&headers(&[("expect", "other")])));
+    }
+}
