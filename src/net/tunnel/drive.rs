@@ -44,10 +44,12 @@ where
         flushing: false,
         yielded: false,
         batch: BytesMut::new(),
+        last_batch: 0,
         arrivals: Vec::new(),
     };
     let closed = poll_fn(|context| driver.poll(&mut socket, context)).await;
     shared.publish_closed(closed.clone());
+    drop(driver);
     if !closed.by_peer && closed.code != CloseCode::Broken && closed.code != CloseCode::Silent {
         let code = WebSocketCode::from(CLOSE_BASE + closed.code.number());
         let reason: String = closed.text.chars().take(100).filter(char::is_ascii).collect();
@@ -68,6 +70,8 @@ struct Driver {
     /// The others had their turn to add to the next batch.
     yielded: bool,
     batch: BytesMut,
+    /// How long the last batch was: the next is likely to be like it.
+    last_batch: usize,
     arrivals: Vec<Arrival>,
 }
 
@@ -77,6 +81,14 @@ enum Arrival {
     Bytes(BytesHead, ByteStream),
     Status(Bytes),
     Draining(DrainCode, String),
+}
+
+/// Whatever ends the task, a panic or the end of the runtime included: nobody waits for a tunnel that is gone.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let closed = self.end(CloseCode::Internal, "the tunnel's task ended", false);
+        self.shared.publish_closed(closed);
+    }
 }
 
 impl Driver {
@@ -159,10 +171,11 @@ impl Driver {
                 return None;
             }
             self.yielded = false;
-            self.batch.reserve(BATCH / 16);
+            self.batch.reserve(self.last_batch.clamp(1024, BATCH + BATCH / 4));
             state.session.transmit(&mut self.batch);
             drop(state);
             let closed = self.settle();
+            self.last_batch = self.batch.len();
             let message = std::mem::take(&mut self.batch).freeze();
             if closed.is_some() || message.is_empty() {
                 return closed;
