@@ -1,0 +1,152 @@
+//! Calls from the tunnel to the agent's service, and the answers back.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Extensions, Request, Response, Uri};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::sync::Notify;
+use tower_service::Service;
+
+use crate::common::problem::{Code, Problem};
+use crate::common::tasks::Tasks;
+use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, TunnelBody};
+use crate::tunnel::code::DrainCode;
+use crate::tunnel::head::{BytesHead, RequestHead};
+
+/// Puts what the tunnel knows about a call into its extensions.
+pub type Announce = fn(&RequestHead, &mut Extensions);
+
+/// Hands each call to its own clone of the service. One for each tunnel.
+pub struct Calls<S> {
+    service: S,
+    announce: Announce,
+    tasks: Tasks,
+    draining: Arc<Notify>,
+}
+
+impl<S> Calls<S> {
+    /// Calls go to `service`.
+    pub fn new(service: S, announce: Announce, tasks: Tasks) -> Self {
+        Self { service, announce, tasks, draining: Arc::new(Notify::new()) }
+    }
+
+    /// The same for another tunnel, with a drain signal of its own.
+    #[must_use]
+    pub fn another(&self) -> Self
+    where
+        S: Clone,
+    {
+        Self::new(self.service.clone(), self.announce, self.tasks.clone())
+    }
+
+    /// Notified once the relay asks for a new connection.
+    pub fn draining_signal(&self) -> Arc<Notify> {
+        Arc::clone(&self.draining)
+    }
+}
+
+impl<S, B> Acceptor for Calls<S>
+where
+    S: Service<Request<TunnelBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    fn http(&self, call: IncomingCall) {
+        let (service, announce) = (self.service.clone(), self.announce);
+        self.tasks.spawn_detached(answer(service, announce, call));
+    }
+
+    fn bytes(&self, head: BytesHead, stream: ByteStream) {
+        tracing::debug!(purpose = %head.purpose, "a byte stream that this agent does not take");
+        stream.reset(crate::tunnel::code::ResetCode::Unsupported);
+    }
+
+    fn status(&self, _: Bytes) {}
+
+    fn draining(&self, code: DrainCode, text: String) {
+        tracing::debug!(%code, text, "draining");
+        self.draining.notify_one();
+    }
+}
+
+async fn answer<S, B>(mut service: S, announce: Announce, call: IncomingCall)
+where
+    S: Service<Request<TunnelBody>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let IncomingCall { head, body, mut reply } = call;
+    let id = head.request_id;
+    let Some(uri) = uri(&head.target, head.route_length) else {
+        let problem =
+            Problem::new(Code::BadRequest, "The path holds bytes that must be percent-encoded: encode them.");
+        let _ = reply.send(problem.to_response(id).map(Full::new)).await;
+        return;
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = uri;
+    announce(&head, request.extensions_mut());
+    *request.headers_mut() = head.headers;
+    let answering = async {
+        match poll_fn(|context| service.poll_ready(context)).await {
+            Ok(()) => service.call(request).await,
+            Err(never) => match never {},
+        }
+    };
+    let Ok(response) = tokio::select! {
+        biased;
+        // Dropping the service's future lets go of the upstream too.
+        code = reply.cancelled() => {
+            tracing::debug!(request = %id, %code, "the caller is gone");
+            return;
+        }
+        response = answering => response,
+    };
+    if let Err(code) = reply.send(response).await {
+        tracing::debug!(request = %id, %code, "an answer was not taken whole");
+    }
+}
+
+/// The target without what led the relay to the site.
+fn uri(target: &str, route_length: u16) -> Option<Uri> {
+    let rest = target.get(usize::from(route_length)..)?;
+    let rest = if rest.is_empty() || rest.starts_with('?') { format!("/{rest}") } else { rest.to_owned() };
+    if !rest.starts_with('/') && rest != "*" {
+        return None;
+    }
+    PathAndQuery::try_from(rest).ok().map(Uri::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_route_is_cut_off_and_the_rest_stays_as_written() {
+        let table = [
+            ("/jira/rest?a=%20b&c", 0, Some("/jira/rest?a=%20b&c")),
+            ("/s/acme/jira/x", 7, Some("/jira/x")),
+            ("/s/acme", 7, Some("/")),
+            ("/s/acme?x=1", 7, Some("/?x=1")),
+            ("//jira/../x", 0, Some("//jira/../x")),
+            ("*", 0, Some("*")),
+            ("", 0, Some("/")),
+            ("/s/acmejira", 7, None),
+            ("http://elsewhere/x", 0, None),
+            ("/x", 9, None),
+            ("/a b", 0, None),
+        ];
+        for (target, route, expected) in table {
+            let uri = uri(target, route);
+            assert_eq!(uri.as_ref().map(ToString::to_string).as_deref(), expected, "{target}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! First contact: with a one-time token, the agent becomes known to its relay.
+
+use std::time::Duration;
+
+use super::open::{Opener, greet, send_confirm};
+use super::{Config, ConnectFault, SOFTWARE};
+use crate::agent::state::{Enrolment, State, StateFault};
+use crate::common::clock::Clock;
+use crate::common::ids::BootId;
+use crate::identity::handshake::agent::{Intent, Start};
+use crate::identity::token::EnrolmentToken;
+use crate::net::tls::TlsFault;
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Enrolled {
+    /// Who this agent is now.
+    pub enrolment: Enrolment,
+    /// Whether both ends shared one TLS session.
+    pub bound: bool,
+}
+
+/// Why there was no enrolment.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolFault {
+    /// There is one already.
+    #[error("this agent is enrolled already, as agent {agent} of site {site}: give --replace to give that up", agent = .0.agent, site = .0.site)]
+    Already(Box<Enrolment>),
+    /// The CA file or the system's store.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateFault),
+    /// No contact, or refused.
+    #[error(transparent)]
+    Connect(#[from] ConnectFault),
+}
+
+/// Enrols. The token's address has been checked against the configuration. Tried again with the same token after
+/// it was cut off, it finishes what was begun.
+pub async fn enrol(
+    config: &Config,
+    state: &State,
+    token: &EnrolmentToken,
+    replace: bool,
+    clock: &Clock,
+) -> Result<Enrolled, EnrolFault> {
+    match state.identity() {
+        Ok(Some(identity)) if !replace => return Err(EnrolFault::Already(Box::new(identity.enrolment))),
+        Err(fault) if !replace => return Err(fault.into()),
+        // A damaged identity is what --replace is for.
+        _ => {}
+    }
+    let opener = Opener::new(config)?;
+    let key = state.enrolling_key(&token.secret)?;
+    let contact = async {
+        let (mut socket, exporter) = opener.open().await?;
+        let start = Start {
+            intent: Intent::Enrol { relay: token.relay, secret: token.secret.clone() },
+            site: token.site.clone(),
+            slot: 0,
+            boot: BootId::generate(),
+            software: SOFTWARE.to_owned(),
+        };
+        let welcomed = greet(&mut socket, start, &key, exporter, config.allow_unbound).await?;
+        let enrolment = Enrolment {
+            relay_url: config.url.to_string(),
+            relay_key: welcomed.relay,
+            site: welcomed.welcome.site.clone(),
+            agent: welcomed.welcome.agent,
+            enrolled: clock.unix_seconds(),
+        };
+        state.enrolled(&token.secret, &enrolment, welcomed.welcome.join)?;
+        // On disk: from here on the agent is enrolled. If the relay never hears it, the first connect tells.
+        if let Err(error) = send_confirm(&mut socket).await {
+            tracing::debug!(%error, "CONFIRM could not be sent");
+        } else {
+            crate::net::websocket::close(
+                &mut socket,
+                crate::tunnel::code::CloseCode::Stopping,
+                Duration::from_secs(2),
+            )
+            .await;
+        }
+        Ok(Enrolled { enrolment, bound: welcomed.bound })
+    };
+    match tokio::time::timeout(WHOLE, contact).await {
+        Ok(enrolled) => enrolled,
+        Err(_) => Err(ConnectFault::TooSlow(WHOLE).into()),
+    }
+}
+
+const WHOLE: Duration = Duration::from_secs(60);

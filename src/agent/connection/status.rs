@@ -1,0 +1,98 @@
+//! How a tunnel is: written by its slot, read by the status page.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::identity::handshake::messages::Standing;
+use crate::net::tunnel::Tunnel;
+
+/// How one tunnel is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Which one, from 0.
+    pub slot: u8,
+    /// Since when it is connected; `None` if it is not.
+    pub since: Option<SystemTime>,
+    /// Active or standby, as the relay said last.
+    pub standing: Option<Standing>,
+    /// Whether the handshake was bound to the TLS session.
+    pub bound: Option<bool>,
+    /// There and back.
+    pub round_trip: Option<Duration>,
+    /// Streams open now.
+    pub streams: u32,
+    /// Why it is not connected, or why it was lost last.
+    pub error: Option<String>,
+    /// How long until the next try.
+    pub next_try: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Inner {
+    live: Option<Live>,
+    error: Option<String>,
+    next_try: Option<Instant>,
+}
+
+pub(super) struct Live {
+    pub(super) tunnel: Tunnel,
+    pub(super) since: SystemTime,
+    pub(super) standing: Standing,
+    pub(super) bound: bool,
+}
+
+/// One slot's.
+pub(super) struct Shared {
+    slot: u8,
+    inner: Mutex<Inner>,
+}
+
+impl Shared {
+    pub(super) fn new(slot: u8) -> Self {
+        Self { slot, inner: Mutex::default() }
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let inner = self.lock();
+        let live = inner.live.as_ref();
+        let stats = live.map(|live| live.tunnel.stats()).unwrap_or_default();
+        Snapshot {
+            slot: self.slot,
+            since: live.map(|live| live.since),
+            standing: live.map(|live| live.standing),
+            bound: live.map(|live| live.bound),
+            round_trip: stats.round_trip,
+            streams: stats.streams,
+            error: inner.error.clone(),
+            next_try: inner.next_try.map(|at| at.saturating_duration_since(now)),
+        }
+    }
+
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        self.lock().live.as_ref().map(|live| live.tunnel.clone())
+    }
+
+    pub(super) fn connected(&self, live: Live) {
+        *self.lock() = Inner { live: Some(live), error: None, next_try: None };
+    }
+
+    /// The tunnel is gone. What it was lost by stays until the next connect.
+    pub(super) fn lost(&self, error: String) {
+        *self.lock() = Inner { live: None, error: Some(error), next_try: None };
+    }
+
+    /// Gives whether the error is another one than before.
+    pub(super) fn failed(&self, error: String, next_try: Instant) -> bool {
+        let mut inner = self.lock();
+        // One that is drained takes no more calls.
+        inner.live = inner.live.take().filter(|live| live.tunnel.is_usable());
+        inner.next_try = Some(next_try);
+        let news = inner.error.as_ref() != Some(&error);
+        inner.error = Some(error);
+        news
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
