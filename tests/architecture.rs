@@ -24,7 +24,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent", &["*"]),
     ("agent::admin", &[]),
     ("agent::callers", &["agent::state"]),
-    ("agent::cli", &["agent::admin"]),
+    // Some commands work on files, without a daemon.
+    ("agent::cli", &["agent::admin", "agent::config", "agent::connection", "agent::policy", "agent::state"]),
     (
         "agent::config",
         &[
@@ -51,6 +52,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
+    // What a configuration makes of the rooms: it knows those that it builds.
+    ("agent::live", &["*"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::state"]),
     ("agent::policy", &[]),
@@ -62,11 +65,12 @@ const TABLE: &[(&str, &[&str])] = &[
     // The relay.
     ("relay", &["*"]),
     ("relay::admin", &["relay::enrolment", "relay::registry", "relay::store", "relay::tenancy"]),
-    ("relay::cli", &["relay::admin"]),
+    ("relay::cli", &["relay::admin", "relay::config"]),
     ("relay::config", &["relay::ingress", "relay::registry", "relay::tenancy"]),
     ("relay::enrolment", &["relay::registry", "relay::store"]),
     ("relay::ingress", &["relay::enrolment", "relay::registry", "relay::tenancy"]),
-    ("relay::operator", &["relay::registry", "relay::tenancy"]),
+    ("relay::metrics", &["relay::ingress", "relay::registry", "relay::tenancy"]),
+    ("relay::operator", &["relay::metrics", "relay::registry", "relay::tenancy"]),
     ("relay::registry", &["relay::store", "relay::tenancy"]),
     ("relay::run", &["*"]),
     ("relay::store", &[]),
