@@ -33,9 +33,70 @@ pub(super) fn split<'a>(
             let whole = !context.is_empty() && (rest.is_empty() || rest.starts_with('/'));
             whole.then_some((proxy, context.len()))
         });
-        contexts.max_by_key(|(_, length)| *length)
+        let contexts: Vec<_> = contexts.collect();
+        let longest = contexts.iter().map(|(_, length)| *length).max()?;
+        let mut fitting = contexts.into_iter().filter(|(_, length)| *length == longest);
+        // Two applications under one context path: only their names tell them apart.
+        let first = fitting.next()?;
+        fitting.next().is_none().then_some(first)
     });
     let (proxy, length) = found?;
     let (mount, rest) = path.split_at_checked(length)?;
     Some(Route { proxy, mount, rest: if rest.is_empty() { "/" } else { rest } })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::agent::proxy::Verdicts;
+    use crate::agent::upstream::{Config, Upstream};
+    use crate::common::clock::Clock;
+    use crate::common::limits::ByteSize;
+    use crate::common::tasks::Tasks;
+
+    fn proxy(name: &str, base_url: &str, tasks: &Tasks) -> (UpstreamName, Proxy) {
+        let name: UpstreamName = name.parse().unwrap();
+        let config = Config {
+            name: name.clone(),
+            nodes: vec!["http://127.0.0.1:9".parse().unwrap()],
+            base_url: base_url.parse().unwrap(),
+            ca_file: None,
+            identity_header: false,
+            affinity_cookie: None,
+            stateless: false,
+            connect_timeout: Duration::from_secs(1),
+            first_byte_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            max_request_body: ByteSize::kib(1),
+            max_connections: 1,
+        };
+        let upstream = Upstream::start(config, Clock::manual(), tasks).unwrap();
+        (name, Proxy::new(upstream, Arc::new(Verdicts::default())))
+    }
+
+    #[tokio::test]
+    async fn names_win_and_a_shared_context_path_leads_nowhere() {
+        let tasks = Tasks::new();
+        let upstreams = HashMap::from([
+            proxy("one", "https://a/jira", &tasks),
+            proxy("two", "https://b/jira", &tasks),
+            proxy("wiki", "https://a/docs", &tasks),
+            proxy("deep", "https://a/docs/deep", &tasks),
+        ]);
+        let to = |path: &'static str, host_form: bool| {
+            let route = split(path, &upstreams, host_form)?;
+            Some((route.proxy.upstream().config().name.to_string(), route.mount, route.rest))
+        };
+        assert_eq!(to("/one/x", true), Some(("one".into(), "/one", "/x")));
+        assert_eq!(to("/two", false), Some(("two".into(), "/two", "/")));
+        assert_eq!(to("/jira/x", true), None);
+        assert_eq!(to("/docs/x", true), Some(("wiki".into(), "/docs", "/x")));
+        assert_eq!(to("/docs/deep/x", true), Some(("deep".into(), "/docs/deep", "/x")));
+        assert_eq!(to("/docsx", true), None);
+        assert_eq!(to("/docs/x", false), None);
+        tasks.cancel();
+    }
 }
