@@ -81,6 +81,11 @@ impl<'d> Source<'d> {
         !self.faults.borrow().is_empty()
     }
 
+    /// Whether so much is wrong that no more will be shown.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.borrow().len() > 10 * MAX_SHOWN
+    }
+
     /// Notes what the TOML parser says.
     pub(super) fn syntax(&self, error: &toml::de::Error) {
         let at = error.span().map_or_else(Span::default, Span::from);
@@ -139,6 +144,12 @@ fn render(name: &str, text: &str, fault: &Fault) -> String {
     let rest = text.get(start..).unwrap_or_default();
     let line = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
     let from = fault.at.start - start;
+    if line.len() > MAX_LINE {
+        // Nobody reads such an excerpt, and drawing it takes long.
+        let column = line.get(..from).unwrap_or(line).chars().count() + 1;
+        let help = fault.help.as_ref().map_or_else(String::new, |help| format!("\n  = help: {help}"));
+        return format!("error: {}\n --> {name}:{first}:{column}{help}", fault.what);
+    }
     let to = (fault.at.end - start).clamp(from, line.len().max(from));
     let snippet = Snippet::source(line)
         .line_start(first)
@@ -162,5 +173,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
+/// No longer line is shown.
+const MAX_LINE: usize = 1_000;
 /// More faults than a person mends in one go.
 const MAX_SHOWN: usize = 30;

@@ -214,7 +214,8 @@ impl<'d> Table<'d> {
             self.source.hide(value.span().into());
         }
         let place = if self.name.is_empty() { String::new() } else { format!(" in {}", self.title()) };
-        let help = match nearest(name, &self.asked) {
+        let near = if self.source.is_full() { None } else { nearest(name, &self.asked) };
+        let help = match near {
             Some(near) => format!("did you mean {near}?"),
             None if self.asked.is_empty() => "remove it: no key is known here".to_owned(),
             None => {
