@@ -10,7 +10,9 @@ pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod credentials;
+pub mod enrol;
 pub mod front;
+pub mod house;
 pub mod live;
 pub mod metrics;
 pub mod pause;
@@ -44,7 +46,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
     let (file, json) = (&*cli.config, cli.json);
     match &cli.command {
         Command::Run => run::run(file),
-        Command::Enrol(how) => run::enrol(file, how, json),
+        Command::Enrol(how) => enrol::enrol(file, how, json),
         Command::Status => ask(file, async |daemon| cli::status::status(daemon, json).await),
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),

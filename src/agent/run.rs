@@ -1,20 +1,253 @@
 //! What starts and stops, and in which order.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::cli::Enrol;
+use bytes::Bytes;
+use http::Extensions;
+use serde_json::{Map, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::admin;
+use super::callers::Callers;
+use super::config::Config;
+use super::connection::{self, Connection};
+use super::counters::CallMetrics;
+use super::front::{Arrival, Front, Site, Way};
+use super::house::Running;
+use super::live::Live;
+use super::metrics;
+use super::pause::Pause;
+use super::reload;
+use super::state::{Identity, State, StateFault};
+use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
+use crate::common::tasks::Tasks;
+use crate::net::dial::{Proxy, Target};
+use crate::net::reload::{POLL_EVERY, watch_files};
+use crate::net::{local, pages};
+use crate::telemetry::logging;
+use crate::telemetry::metrics::Metrics;
+use crate::terminal;
+use crate::tunnel::head::RequestHead;
 
 /// Runs the agent until it is told to stop.
 pub fn run(file: &Path) -> Result<(), Report> {
-    let _ = super::config::Config::load(file)?;
-    Err(Report::new(Exit::Software, "not yet"))
+    let config = Config::load(file)?;
+    logging::start(&config.log.filter, config.log.format).map_err(|text| Report::new(Exit::Config, text))?;
+    // One thread: a call is mostly waiting, and one thread has nothing to hand over.
+    terminal::block_on(serve(file, config))
 }
 
-/// Makes this agent known to its relay.
-pub fn enrol(file: &Path, how: &Enrol, _json: bool) -> Result<(), Report> {
-    let config = super::config::Config::load(file)?;
-    let token = super::cli::enrol::token(how)?;
-    super::cli::enrol::relay(how, &token, &config.relay.url)?;
-    Err(Report::new(Exit::Software, "not yet"))
+/// Start order: what may fail comes before anything that others can see; the tunnels come last, because from then
+/// on calls come in. Stop order is the reverse: first the tunnels, with the calls under way.
+async fn serve(file: &Path, config: Config) -> Result<(), Report> {
+    let clock = Clock::system();
+    let (tasks, tunnels) = (Tasks::new(), Tasks::new());
+    let mut stop = Stop::listen()?;
+    let started = clock.wall();
+
+    let state = State::open(&config.state).map_err(|fault| state_report(&fault))?;
+    let Identity { enrolment, key } = identity(&state, &config)?;
+    let callers = Callers::load(&config.state, clock.clone()).map_err(|fault| fault.report())?;
+    let callers = Arc::new(callers);
+    let pause = Pause::load(&config.state);
+    let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
+    let (site, calls) = (live.site(), CallMetrics::new());
+    let front = Front::new(site.clone(), pause.clone(), calls.clone());
+
+    let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
+        let exit =
+            if matches!(fault, local::BindFault::System { .. }) { Exit::System } else { Exit::Temporary };
+        Report::from_error(exit, &fault)
+    })?;
+    let metrics_page = match &config.metrics {
+        Some(address) => Some(pages::listen(address.0).map_err(|error| {
+            Report::new(Exit::System, format!("the metrics page can't listen on {}: {error}", address.0))
+                .with_remedy("Choose another address under [metrics] listen.")
+        })?),
+        None => None,
+    };
+
+    let mut watched = live.secret_files();
+    watched.push(file.to_owned());
+    let changes = watch_files(watched, POLL_EVERY, &tasks);
+    let take = move |config: Config| live.take(&config);
+    let reload = reload::start(file, changes, clock.clone(), &tasks, Config::load, take);
+
+    let relay = relay(&config)?;
+    let announced = enrolment.clone();
+    let connection = Connection::start(
+        &relay,
+        Identity { enrolment, key },
+        &Arc::new(state),
+        &front,
+        announce,
+        clock.clone(),
+        &tunnels,
+    )
+    .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
+    let connection = Arc::new(connection);
+
+    let house = Arc::new(Running {
+        started,
+        clock,
+        relay: config.relay.url.to_string(),
+        enrolment: announced,
+        connection: connection.clone(),
+        site: site.clone(),
+        callers,
+        pause: pause.clone(),
+        calls: calls.clone(),
+        reload,
+    });
+    let token = tasks.token();
+    tasks.spawn("pause watch", async move { pause.watch(token).await });
+    tasks.spawn("status to the relay", tell(connection, site, tasks.clone()));
+    let (routes, group) = (admin::router(house.clone()), tasks.clone());
+    tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
+    if let Some(listener) = metrics_page {
+        let registry = Metrics::new();
+        calls.register(&registry);
+        let (routes, group) = (metrics::router(registry, house), tasks.clone());
+        tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "the agent runs");
+
+    let failed = tokio::select! {
+        () = stop.asked() => false,
+        () = tasks.cancelled() => true,
+        () = tunnels.cancelled() => true,
+    };
+    tracing::info!("stopping: no new calls; those under way may finish");
+    tunnels.cancel();
+    tunnels.drain(GRACE).await;
+    tasks.cancel();
+    tasks.drain(Duration::from_secs(5)).await;
+    tracing::info!("stopped");
+    if failed {
+        return Err(Report::new(Exit::Software, "a part of the agent failed, so all of it stopped")
+            .with_remedy("Look into its log for the first error, and report it as a bug."));
+    }
+    Ok(())
 }
+
+/// How to reach the relay.
+pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
+    let relay = &config.relay;
+    let credentials = relay.proxy_credentials.as_ref().map(|place| place.read()).transpose();
+    let credentials = credentials.map_err(|fault| {
+        Report::from_error(Exit::Config, &fault)
+            .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
+    })?;
+    let proxy = relay
+        .proxy
+        .as_ref()
+        .map(|proxy| Proxy { address: Target { host: proxy.host.clone(), port: proxy.port }, credentials });
+    Ok(connection::Config {
+        url: relay.url.clone(),
+        proxy,
+        ca_file: relay.ca_file.clone(),
+        tunnels: relay.tunnels,
+        allow_unbound: relay.allow_unbound,
+    })
+}
+
+/// A fault of the state folder, for people.
+pub(super) fn state_report(fault: &StateFault) -> Report {
+    let exit = match fault {
+        StateFault::Held { .. } => Exit::Temporary,
+        StateFault::Exposed { .. } | StateFault::Key(_) | StateFault::Damaged { .. } => Exit::Config,
+        StateFault::Folder { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Exit::Permission
+        }
+        StateFault::Read(report) => report.exit(),
+        StateFault::Folder { .. } | StateFault::Write { .. } => Exit::CannotCreate,
+    };
+    Report::from_error(exit, fault)
+}
+
+fn identity(state: &State, config: &Config) -> Result<Identity, Report> {
+    let identity = state.identity().map_err(|fault| state_report(&fault))?.ok_or_else(|| {
+        Report::new(Exit::Config, "this agent is not enrolled: no relay knows it yet").with_remedy(
+            "Get a token from the relay's operator (`outhaul-relay site enrol SITE`), run `outhaul-agent enrol` \
+             with it, then start the agent.",
+        )
+    })?;
+    let (before, now) = (&identity.enrolment.relay_url, config.relay.url.to_string());
+    if *before != now {
+        // The relay's key is pinned, so this is no danger; but it is the first thing to know if it can't connect.
+        tracing::info!(%before, %now, "the relay has another address than at enrolment");
+    }
+    Ok(identity)
+}
+
+/// Puts what the tunnel knows of a call where the front looks for it.
+fn announce(head: &RequestHead, extensions: &mut Extensions) {
+    extensions.insert(Arrival {
+        request_id: head.request_id,
+        scheme: head.scheme,
+        authority: head.authority.clone(),
+        target: head.target.clone(),
+        route_length: head.route_length,
+        peer: head.peer.clone(),
+        way: Way::Terminated,
+    });
+}
+
+/// Tells the relay how the upstreams are, whenever that changes.
+async fn tell(connection: Arc<Connection>, site: Arc<arc_swap::ArcSwap<Site>>, tasks: Tasks) {
+    let mut told = Bytes::new();
+    let mut every = tokio::time::interval(TELL_EVERY);
+    loop {
+        tokio::select! {
+            () = tasks.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let now = status(&site.load());
+        if now != told {
+            told = now.clone();
+            connection.tell(&now);
+        }
+    }
+}
+
+fn status(site: &Site) -> Bytes {
+    let mut names: Vec<_> = site.upstreams.keys().collect();
+    names.sort();
+    let upstreams: Map<String, serde_json::Value> = names
+        .into_iter()
+        .filter_map(|name| {
+            let upstream = site.upstreams.get(name)?.upstream();
+            let health = upstream.health().as_str();
+            let document = json!({ "stateless": upstream.config().stateless, "health": health });
+            Some((name.to_string(), document))
+        })
+        .collect();
+    json!({ "version": env!("CARGO_PKG_VERSION"), "upstreams": upstreams }).to_string().into()
+}
+
+/// SIGTERM or SIGINT.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, Report> {
+        let listen = |kind| signal(kind).map_err(|error| Report::from_error(Exit::System, &error));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The tunnels' own grace time for calls under way, and a little for closing.
+const GRACE: Duration = Duration::from_secs(15);
+const TELL_EVERY: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,13 @@ impl Accept for TcpListener {
         let _ = stream.set_nodelay(true);
         Ok((stream, Right::Read))
     }
+}
+
+/// Opens a TCP port. Must run inside a runtime.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Answers on a TCP port, in the clear, until the group is told to stop. Whoever connects may only read.

@@ -10,6 +10,7 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,8 @@ pub trait House: Send + Sync + 'static {
     fn callers(&self) -> Vec<CallerLine>;
     /// Makes a caller; gives its key.
     fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused>;
-    /// Gives a caller a new key.
-    fn rotate_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused>;
+    /// Gives a caller a new key; the old ones go on working for `grace`.
+    fn rotate_caller(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, Refused>;
     /// Takes a caller away.
     fn remove_caller(&self, name: &CallerName) -> Result<(), Refused>;
 }
@@ -45,10 +46,21 @@ pub trait House: Send + Sync + 'static {
 pub struct CallerLine {
     /// Its name.
     pub name: String,
-    /// The part of its key that is no secret: `ohk_{id}_…`.
-    pub key_id: String,
-    /// When the key was made, RFC 3339.
+    /// Its keys, the newest first.
+    pub keys: Vec<KeyLine>,
+}
+
+/// One key in a list: nothing in it is secret. Times are RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// The part of it that is no secret: `ohk_{id}_…`.
+    pub id: String,
+    /// When it was made.
     pub created: String,
+    /// When it stops working, if a newer one replaced it.
+    pub expires: Option<String>,
+    /// When it was last used since the agent started.
+    pub last_used: Option<String>,
 }
 
 /// A key, in the one answer that shows it.

@@ -1,6 +1,7 @@
 //! Which path does what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
@@ -69,13 +70,20 @@ async fn add(
     Ok(new_key(house.as_ref(), &name, &key))
 }
 
+#[derive(Deserialize)]
+struct Rotate {
+    #[serde(default)]
+    grace_seconds: u64,
+}
+
 async fn rotate(
     _: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
+    Json(Rotate { grace_seconds }): Json<Rotate>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.rotate_caller(&name)?;
+    let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds))?;
     tracing::info!(caller = %name, "caller's key replaced");
     Ok(new_key(house.as_ref(), &name, &key))
 }

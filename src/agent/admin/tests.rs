@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -53,11 +54,7 @@ impl House for Doll {
         Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
     }
     fn callers(&self) -> Vec<CallerLine> {
-        let line = |name: &String| CallerLine {
-            name: name.clone(),
-            key_id: "abc".to_owned(),
-            created: String::new(),
-        };
+        let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
         self.0.lock().unwrap().1.iter().map(line).collect()
     }
     fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
@@ -68,8 +65,8 @@ impl House for Doll {
         names.push(name.to_string());
         Ok(Secret::new("ohk_abc_secret".to_owned()))
     }
-    fn rotate_caller(&self, _: &CallerName) -> Result<Secret<String>, Refused> {
-        Ok(Secret::new("ohk_def_secret".to_owned()))
+    fn rotate_caller(&self, _: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
+        Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs())))
     }
     fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
@@ -100,7 +97,11 @@ async fn every_route_does_what_it_says() {
     assert_eq!(taken.exit(), Exit::CannotCreate);
     let bad = client.post("/callers", &json!({"name": "Bot!"})).await.unwrap_err();
     assert!(bad.exit() == Exit::Data && bad.to_string().contains("“Bot!” is no caller name"), "{bad}");
-    assert_eq!(client.post("/callers/bot/rotate", &Value::Null).await.unwrap()["key"], "ohk_def_secret");
+    assert_eq!(
+        client.post("/callers/bot/rotate", &json!({"grace_seconds": 60})).await.unwrap()["key"],
+        "ohk_60_secret"
+    );
+    assert_eq!(client.post("/callers/bot/rotate", &json!({})).await.unwrap()["key"], "ohk_0_secret");
     assert_eq!(client.get("/callers").await.unwrap()[0]["name"], "bot");
     client.request(Method::DELETE, "/callers/bot", None).await.unwrap();
     assert_eq!(client.get("/callers").await.unwrap(), json!([]));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Caller, understood};
 use crate::agent::admin::{CallerLine, NewKey};
@@ -16,7 +16,10 @@ pub async fn caller(client: &Client, what: &Caller, json: bool) -> Result<(), Re
     let document = match what {
         Caller::Add { name } => client.post("/callers", &json!({ "name": name })).await?,
         Caller::List => client.get("/callers").await?,
-        Caller::Rotate { name } => client.post(&format!("{}/rotate", path(name)?), &Value::Null).await?,
+        Caller::Rotate { name, grace } => {
+            let body = json!({ "grace_seconds": grace.as_secs() });
+            client.post(&format!("{}/rotate", path(name)?), &body).await?
+        }
         Caller::Remove { name } => client.request(Method::DELETE, &path(name)?, None).await?,
     };
     if json {
@@ -24,7 +27,7 @@ pub async fn caller(client: &Client, what: &Caller, json: bool) -> Result<(), Re
         return Ok(());
     }
     match what {
-        Caller::Add { name } | Caller::Rotate { name } => {
+        Caller::Add { name } | Caller::Rotate { name, .. } => {
             let fresh = matches!(what, Caller::Add { .. });
             let kind = if fresh { "The key" } else { "The new key" };
             let key: NewKey = understood(document)?;
@@ -36,12 +39,15 @@ pub async fn caller(client: &Client, what: &Caller, json: bool) -> Result<(), Re
                 terminal::say("No callers. Make one with `outhaul-agent caller add NAME`.");
                 return Ok(());
             }
-            let mut rows = vec![vec!["CALLER".to_owned(), "KEY".to_owned(), "CREATED".to_owned()]];
-            rows.extend(
-                callers
-                    .into_iter()
-                    .map(|caller| vec![caller.name, format!("ohk_{}_…", caller.key_id), caller.created]),
-            );
+            let titles = ["CALLER", "KEY", "MADE", "LAST USED", "STOPS WORKING"];
+            let mut rows = vec![titles.map(str::to_owned).to_vec()];
+            for caller in callers {
+                rows.extend(caller.keys.into_iter().map(|key| {
+                    let last_used = key.last_used.unwrap_or_else(|| "-".to_owned());
+                    let expires = key.expires.unwrap_or_default();
+                    vec![caller.name.clone(), format!("ohk_{}_…", key.id), key.created, last_used, expires]
+                }));
+            }
             terminal::say(&terminal::table(&rows));
         }
         Caller::Remove { name } => {

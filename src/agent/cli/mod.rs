@@ -11,11 +11,13 @@ pub mod policy;
 pub mod status;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::common::limits::parse_duration;
 use crate::common::report::{Exit, Report};
 use crate::terminal::Generate;
 
@@ -116,10 +118,13 @@ pub enum Caller {
     },
     /// List the callers; keys are not kept and can't be shown.
     List,
-    /// Give a caller a new key; the old one stops working at once.
+    /// Give a caller a new key; the old one stops working at once, or after a grace time.
     Rotate {
         /// Which caller.
         name: String,
+        /// How long the old key goes on working, such as 1h, so that the program can be changed over.
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
+        grace: Duration,
     },
     /// Remove a caller; its key stops working at once.
     Remove {

@@ -1,0 +1,80 @@
+//! `enrol`: makes this agent known to its relay, without a running daemon.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::cli::Enrol;
+use super::cli::enrol as arguments;
+use super::config::Config;
+use super::connection::ConnectFault;
+use super::connection::enrol::{EnrolFault, Enrolled, enrol as make_known};
+use super::run::{relay, state_report};
+use super::state::State;
+use crate::common::clock::Clock;
+use crate::common::report::{Exit, Report};
+use crate::terminal;
+
+/// Takes the token in, checks that it is meant for this agent's relay, makes first contact, and says what next.
+pub fn enrol(file: &Path, how: &Enrol, json: bool) -> Result<(), Report> {
+    let config = Config::load(file)?;
+    let relay = relay(&config)?;
+    let state = State::open(&config.state).map_err(|fault| state_report(&fault))?;
+    let token = arguments::token(how)?;
+    arguments::relay(how, &token, &config.relay.url)?;
+    let contact = async {
+        make_known(&relay, &state, &token, how.replace, &Clock::system())
+            .await
+            .map_err(|fault| report(&fault))
+    };
+    let enrolled = terminal::block_on(contact)?;
+    give_to_owner(&config.state);
+    say(&enrolled, json);
+    Ok(())
+}
+
+fn say(enrolled: &Enrolled, json: bool) {
+    let (site, agent) = (&enrolled.enrolment.site, enrolled.enrolment.agent);
+    if json {
+        terminal::say_json(&json!({ "site": site, "agent": agent, "bound": enrolled.bound }));
+        return;
+    }
+    let mut text = format!("Enrolled: this is agent {agent} of site {site}.\n");
+    if !enrolled.bound {
+        text.push_str(
+            "UNBOUND: something between agent and relay opens the TLS connection; allow-unbound lets it.\n",
+        );
+    }
+    text.push_str("Start it with `systemctl start outhaul-agent`, or by hand with `outhaul-agent run`.");
+    terminal::say(&text);
+}
+
+/// Root enrols, the service's user runs: what was written must belong to whoever owns the folder.
+fn give_to_owner(folder: &Path) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let Ok(owner) = std::fs::metadata(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(file) = entry.metadata() else { continue };
+        if file.is_file() && file.uid() != owner.uid() {
+            if let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid())) {
+                eprintln!(
+                    "warning: {} can't be given to the folder's owner: {error}",
+                    entry.path().display()
+                );
+            }
+        }
+    }
+}
+
+fn report(fault: &EnrolFault) -> Report {
+    let exit = match fault {
+        EnrolFault::Already(_) => Exit::CannotCreate,
+        EnrolFault::Tls(_) => Exit::Config,
+        EnrolFault::State(fault) => return state_report(fault),
+        EnrolFault::Connect(ConnectFault::Refused(_)) => Exit::Permission,
+        EnrolFault::Connect(ConnectFault::Distrust(_)) => Exit::Protocol,
+        EnrolFault::Connect(_) => Exit::Unavailable,
+    };
+    Report::from_error(exit, fault)
+}

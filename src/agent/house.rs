@@ -1,0 +1,189 @@
+//! What the admin socket and the metrics page see of the running agent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+
+use super::admin::status::{
+    ConfigStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus, UpstreamStatus,
+};
+use super::admin::{CallerLine, House, KeyLine};
+use super::callers::{Callers, CallersFault, ListedKey};
+use super::connection::{Connection, Snapshot};
+use super::counters::CallMetrics;
+use super::front::Site;
+use super::pause::Pause;
+use super::reload;
+use super::state::Enrolment;
+use super::upstream::Upstream;
+use crate::common::clock::Clock;
+use crate::common::ids::CallerName;
+use crate::common::report::{Exit, Report};
+use crate::common::secret::Secret;
+use crate::identity::handshake::messages::Standing;
+use crate::net::local::Refused;
+
+/// The parts that there is something to say about, or to do with.
+pub struct Running {
+    /// When the process started.
+    pub started: SystemTime,
+    /// The time.
+    pub clock: Clock,
+    /// The relay's address.
+    pub relay: String,
+    /// Who this agent is.
+    pub enrolment: Enrolment,
+    /// The tunnels.
+    pub connection: Arc<Connection>,
+    /// What is in force.
+    pub site: Arc<ArcSwap<Site>>,
+    /// The callers' keys.
+    pub callers: Arc<Callers>,
+    /// The kill switch.
+    pub pause: Pause,
+    /// What calls count.
+    pub calls: CallMetrics,
+    /// The configuration file.
+    pub reload: reload::Handle,
+}
+
+impl House for Running {
+    fn status(&self) -> Status {
+        let record = self.reload.record();
+        let site = self.site.load();
+        let mut upstreams: Vec<UpstreamStatus> =
+            site.upstreams.values().map(|proxy| upstream(proxy.upstream())).collect();
+        upstreams.sort_by(|one, other| one.name.cmp(&other.name));
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: stamp(self.started),
+            pid: std::process::id(),
+            paused: self.pause.is_on(),
+            calls: self.calls.under_way(),
+            config: ConfigStatus {
+                file: record.file.display().to_string(),
+                loaded: stamp(record.loaded),
+                error: record.error,
+                restart_needed: record.restart_needed,
+            },
+            relay: RelayStatus {
+                url: self.relay.clone(),
+                site: Some(self.enrolment.site.to_string()),
+                agent: Some(self.enrolment.agent.to_string()),
+                tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
+            },
+            upstreams,
+            policy: PolicyStatus { rules: site.policy.rules().len() },
+            callers: self.callers.list().len(),
+        }
+    }
+
+    fn pause(&self) -> Result<(), Refused> {
+        self.pause.pause().map_err(|error| {
+            let text = format!("calls are refused now, but would not be after a restart: {error}");
+            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+                .with_remedy("Make the file `paused` in the state folder by hand.")
+        })
+    }
+
+    fn resume(&self) -> Result<(), Refused> {
+        self.pause.resume().map_err(|error| {
+            let text = format!("the file `paused` in the state folder can't be removed: {error}");
+            Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text).with_remedy("Remove it by hand.")
+        })
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+        let reload = self.reload.clone();
+        Box::pin(async move {
+            reload.reload().await.map_err(|error| {
+                let text =
+                    format!("the configuration is wrong, so what was read before stays in force.\n{error}");
+                Refused::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+            })
+        })
+    }
+
+    fn callers(&self) -> Vec<CallerLine> {
+        let seconds = |seconds| stamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let key = |key: ListedKey| KeyLine {
+            id: key.id.to_string(),
+            created: seconds(key.created),
+            expires: key.expires.map(seconds),
+            last_used: key.last_used.map(seconds),
+        };
+        let line = |caller: super::callers::ListedCaller| CallerLine {
+            name: caller.name.to_string(),
+            keys: caller.keys.into_iter().map(key).collect(),
+        };
+        self.callers.list().into_iter().map(line).collect()
+    }
+
+    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
+        self.callers.add(name).map_err(|fault| refused(&fault))
+    }
+
+    fn rotate_caller(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
+        self.callers.rotate(name, grace).map_err(|fault| refused(&fault))
+    }
+
+    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
+        self.callers.remove(name).map_err(|fault| refused(&fault))
+    }
+}
+
+/// RFC 3339, to the second.
+pub fn stamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map(|stamp| stamp.to_string()).unwrap_or_default()
+}
+
+fn tunnel(snapshot: Snapshot) -> TunnelStatus {
+    let standing = snapshot.standing.map(|standing| match standing {
+        Standing::Active => "active",
+        Standing::Standby => "standby",
+    });
+    TunnelStatus {
+        slot: snapshot.slot.into(),
+        connected: snapshot.since.is_some(),
+        since: snapshot.since.map(stamp),
+        role: standing.map(str::to_owned),
+        bound: snapshot.bound,
+        round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
+        streams: snapshot.streams,
+        error: snapshot.error,
+        next_try_seconds: snapshot.next_try.map(|wait| wait.as_secs()),
+    }
+}
+
+fn upstream(upstream: &Upstream) -> UpstreamStatus {
+    let node = |node: super::upstream::NodeReport| NodeStatus {
+        url: node.url,
+        health: node.health.as_str().to_owned(),
+        detail: node.detail,
+    };
+    UpstreamStatus {
+        name: upstream.config().name.to_string(),
+        base_url: upstream.config().base_url.to_string(),
+        health: upstream.health().as_str().to_owned(),
+        nodes: upstream.nodes().into_iter().map(node).collect(),
+    }
+}
+
+fn refused(fault: &CallersFault) -> Refused {
+    let status = match fault {
+        CallersFault::Exists(_) => StatusCode::CONFLICT,
+        CallersFault::Unknown(_) => StatusCode::NOT_FOUND,
+        CallersFault::Full | CallersFault::Grace => StatusCode::UNPROCESSABLE_ENTITY,
+        CallersFault::Random(_) | CallersFault::Write { .. } | CallersFault::Read { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    let text = Report::from_error(Exit::Data, fault).to_string();
+    Refused::new(status, text)
+}
