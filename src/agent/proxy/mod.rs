@@ -103,7 +103,7 @@ impl Proxy {
         } else {
             Outgoing::new(body, prepared.length, limit, clock)
         };
-        frame(&mut prepared, &body, method.is_safe());
+        frame(&mut prepared, &body, method);
         let outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
         let answer = self.upstream.send(outbound, body, stick(&permit)).await.map_err(|fault| {
@@ -149,6 +149,11 @@ impl Proxy {
                 ),
             ));
         }
+        let length: usize =
+            answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if length > MAX_HEAD {
+            return Err(problems::head_too_large(permit.method(), &self.upstream, length));
+        }
         let user = means.credential.map_or("anonymous", Credential::user);
         match expected.judge(status, answer.headers()) {
             Verdict::Right => Ok(()),
@@ -188,17 +193,25 @@ where
 }
 
 /// Tells the connection how the body is framed; left to itself it would drop a GET's body of unknown length.
-fn frame(prepared: &mut headers::Prepared, body: &Outgoing, safe: bool) {
+fn frame(prepared: &mut headers::Prepared, body: &Outgoing, method: &Method) {
+    let headers = &mut prepared.headers;
     match prepared.length {
-        Some(length) if !body.is_empty() || !safe => {
-            prepared.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Some(length) if !body.is_empty() => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         None if !body.is_empty() => {
-            prepared.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // Said outright where a body would be expected (RFC 9110, section 8.6).
+        _ if !rarely_has_body(method) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
         }
         _ => {}
     }
 }
+
+/// No answer's head is larger: it must fit one frame of the tunnel.
+const MAX_HEAD: usize = 60 << 10;
 
 /// Exactly the path that was matched, and the query byte for byte.
 fn target(permit: &Permit) -> String {

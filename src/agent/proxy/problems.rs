@@ -104,6 +104,14 @@ pub(super) fn too_large(limit: u64) -> Problem {
     .with_extra("limit", limit)
 }
 
+/// An answer whose head fits no frame of the tunnel.
+pub(super) fn head_too_large(method: &Method, upstream: &Upstream, length: usize) -> Problem {
+    let name = &upstream.config().name;
+    let detail =
+        format!("The head of the answer of “{name}” has {length} bytes, too many to pass. {}", look(method));
+    Problem::new(Code::UpstreamAnswer, detail)
+}
+
 /// An answer that was made as somebody else. Whose it was stays in the log: it may be a person's name.
 pub(super) fn mismatch(method: &Method, upstream: &Upstream, user: &str) -> Problem {
     let name = &upstream.config().name;

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
+use tokio::sync::Notify;
+
 use crate::common::clock::Clock;
 
 /// Any error of a body that somebody else makes.
@@ -37,6 +39,8 @@ pub(crate) struct Progress {
     state: AtomicU8,
     /// Milliseconds since `started`.
     moved: AtomicU64,
+    /// Wakes who waits when the body has ended, well or not.
+    over: Notify,
 }
 
 /// Where a body stands.
@@ -55,7 +59,8 @@ pub(crate) enum Stand {
 impl Progress {
     fn new(clock: Clock, done: bool) -> Arc<Self> {
         let started = clock.now();
-        Arc::new(Self { clock, started, state: AtomicU8::new(u8::from(done) * 2), moved: AtomicU64::new(0) })
+        let state = AtomicU8::new(u8::from(done) * 2);
+        Arc::new(Self { clock, started, state, moved: AtomicU64::new(0), over: Notify::new() })
     }
 
     pub(crate) fn stand(&self) -> Stand {
@@ -71,6 +76,11 @@ impl Progress {
 
     pub(crate) fn is_done(&self) -> bool {
         self.stand() == Stand::Done
+    }
+
+    /// Resolves once the body has ended; at most once.
+    pub(crate) async fn over(&self) {
+        self.over.notified().await;
     }
 
     /// When it last got on.
@@ -90,6 +100,9 @@ impl Progress {
             Stand::Broken(BodyFault::Source) => 5,
         };
         self.state.store(state, Ordering::Release);
+        if state >= 2 {
+            self.over.notify_one();
+        }
     }
 }
 

@@ -93,14 +93,20 @@ impl Exchange {
                 Stand::Broken(fault) => (moved + GRACE, SendFault::Body(fault)),
             };
             let left = deadline.saturating_duration_since(self.clock.now());
-            match tokio::time::timeout(left, pending).await {
-                Ok(result) => {
+            let still_sending = matches!(stand, Stand::OnCaller | Stand::OnUpstream);
+            tokio::select! {
+                biased;
+                result = pending => {
                     self.pending = None;
                     return self.finish(result, patience);
                 }
-                // Meanwhile the body may have got on.
-                Err(_) if self.progress.stand() != stand || self.progress.moved() != moved => {}
-                Err(_) => return Err(Failed::Fault(fault)),
+                // From here on another patience counts.
+                () = self.progress.over(), if still_sending => {}
+                () = tokio::time::sleep(left) => {
+                    if self.progress.stand() == stand && self.progress.moved() == moved {
+                        return Err(Failed::Fault(fault));
+                    }
+                }
             }
         }
     }
