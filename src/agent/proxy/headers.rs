@@ -162,13 +162,13 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn prepared(method: Method, lines: &[(&str, &str)]) -> Prepared {
-        let mut builder = Request::builder().method(&method);
+    fn prepared(method: &Method, lines: &[(&str, &str)]) -> Prepared {
+        let mut builder = Request::builder().method(method);
         for (name, value) in lines {
             builder = builder.header(*name, *value);
         }
         let host = HeaderValue::from_static("jira.corp.example");
-        request(&builder.body(()).unwrap(), &method, &host).unwrap()
+        request(&builder.body(()).unwrap(), method, &host).unwrap()
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
             "http2-settings",
             "x-anything",
         ] {
-            let headers = prepared(Method::GET, &[(name, "x")]).headers;
+            let headers = prepared(&Method::GET, &[(name, "x")]).headers;
             let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
             names.sort_unstable();
             assert_eq!(names, ["host", "user-agent"], "{name}");
@@ -228,7 +228,7 @@ mod tests {
             ("x-experimentalapi", "opt-in"),
             ("traceparent", "00-1"),
         ];
-        let headers = prepared(Method::GET, &lines).headers;
+        let headers = prepared(&Method::GET, &lines).headers;
         for (name, value) in lines {
             assert!(headers.get_all(name).iter().any(|found| found == value), "{name}: {value}");
         }
@@ -239,7 +239,7 @@ mod tests {
     fn the_agent_speaks_for_itself() {
         let lines = [("host", "evil"), ("user-agent", "Mozilla/5.0"), ("x-atlassian-token", "check")];
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-            let headers = prepared(method, &lines).headers;
+            let headers = prepared(&method, &lines).headers;
             assert_eq!(headers["host"], "jira.corp.example");
             assert!(headers["user-agent"].to_str().unwrap().starts_with("outhaul-agent/"));
             assert_eq!(headers.get_all("x-atlassian-token").iter().collect::<Vec<_>>(), ["no-check"]);
@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn what_connection_names_ends_here() {
-        let headers = prepared(Method::GET, &[("connection", "close, Accept ,x"), ("accept", "a/b")]).headers;
+        let headers =
+            prepared(&Method::GET, &[("connection", "close, Accept ,x"), ("accept", "a/b")]).headers;
         assert!(!headers.contains_key("accept") && !headers.contains_key("connection"));
 
         let mut headers = HeaderMap::new();
@@ -272,8 +273,8 @@ mod tests {
 
     #[test]
     fn trailers_only_when_asked_for() {
-        assert!(!prepared(Method::GET, &[("te", "gzip")]).trailers);
-        let asked = prepared(Method::GET, &[("te", "gzip, Trailers;q=0.5")]);
+        assert!(!prepared(&Method::GET, &[("te", "gzip")]).trailers);
+        let asked = prepared(&Method::GET, &[("te", "gzip, Trailers;q=0.5")]);
         assert!(asked.trailers);
         assert_eq!(
             (&asked.headers["te"], &asked.headers["connection"]),

@@ -42,10 +42,10 @@ pub(super) fn of(fault: &SendFault, method: &Method, upstream: &Upstream, limit:
                  raise `max-connections` in [upstream.{name}] at the site."
             ),
         ),
-        SendFault::Unsendable(_) => {
-            Problem::new(Code::Internal, "The agent could not write this request; nothing was sent.")
-                .with_outcome(Outcome::NotSent)
-        }
+        SendFault::Unsendable(_) => Problem::new(
+            Code::BadRequest,
+            "This request can't be written as HTTP/1.1; nothing was sent. Percent-encode what its query holds.",
+        ),
         SendFault::Broken(_) => under_way(
             Problem::new(
                 Code::UpstreamBroke,

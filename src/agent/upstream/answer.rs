@@ -78,7 +78,6 @@ impl AnswerBody {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
         if !self.waiting {
             self.waiting = true;
-            #[expect(clippy::disallowed_methods, reason = "a timer's deadline is on tokio's own clock")]
             timer.as_mut().reset(Instant::now() + idle);
         }
         timer.as_mut().poll(context).is_ready()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
@@ -153,12 +154,12 @@ pub(super) fn watch(upstream: &Arc<Upstream>) {
 async fn run(watched: Weak<Upstream>) {
     let mut round = 0u32;
     while let Some(upstream) = watched.upgrade() {
-        for node in &upstream.nodes {
+        let due = upstream.nodes.iter().filter(|node| {
             node.pool.sweep();
-            if node.health() != Health::Up || round.is_multiple_of(ASK_EVERY) {
-                ask(&upstream, node).await;
-            }
-        }
+            node.health() != Health::Up || round.is_multiple_of(ASK_EVERY)
+        });
+        // All at once: a dead one must not keep news of the others waiting.
+        join_all(due.map(|node| ask(&upstream, node))).await;
         drop(upstream);
         round = round.wrapping_add(1);
         tokio::time::sleep(SWEEP_EVERY).await;

@@ -102,7 +102,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     ]);
     let proxy = Proxy::new(Arc::clone(&upstream), Arc::default());
     let site = Arc::new(ArcSwap::from_pointee(Site {
-        policy,
+        policy: policy.into(),
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
