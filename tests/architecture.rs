@@ -68,9 +68,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("relay::cli", &["relay::admin", "relay::config"]),
     ("relay::config", &["relay::ingress", "relay::registry", "relay::tenancy"]),
     ("relay::enrolment", &["relay::registry", "relay::store"]),
-    ("relay::ingress", &["relay::enrolment", "relay::registry", "relay::tenancy"]),
-    ("relay::metrics", &["relay::ingress", "relay::registry", "relay::tenancy"]),
-    ("relay::operator", &["relay::metrics", "relay::registry", "relay::tenancy"]),
+    (
+        "relay::ingress",
+        &["relay::enrolment", "relay::metrics", "relay::registry", "relay::store", "relay::tenancy"],
+    ),
+    ("relay::metrics", &["relay::registry", "relay::tenancy"]),
+    (
+        "relay::operator",
+        &["relay::admin", "relay::metrics", "relay::registry", "relay::store", "relay::tenancy"],
+    ),
     ("relay::registry", &["relay::store", "relay::tenancy"]),
     ("relay::run", &["*"]),
     ("relay::store", &[]),
