@@ -1,1 +1,450 @@
-//! To come.
+//! Agent and relay meet over real sockets: enrolment, connects, copies, and what may stand between them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use outhaul::agent::connection::enrol::{EnrolFault, Enrolled, enrol};
+use outhaul::agent::connection::{Config, Connection, Snapshot};
+use outhaul::agent::state::State;
+use outhaul::common::clock::Clock;
+use outhaul::common::ids::RequestId;
+use outhaul::common::report::{Exit, Report};
+use outhaul::common::tasks::Tasks;
+use outhaul::identity::handshake::transcript::Exporter;
+use outhaul::identity::keys::SigningKey;
+use outhaul::identity::token::{EnrolmentSecret, EnrolmentToken};
+use outhaul::net::tls::{self, Certificates, Peer, client_config, server_config};
+use outhaul::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role, Settings, Tunnel, TunnelBody};
+use outhaul::net::websocket;
+use outhaul::relay::enrolment::{Gate, Outcome};
+use outhaul::relay::store::{Registration, Role as Standing, Store};
+use outhaul::tunnel::code::{CloseCode, DrainCode};
+use outhaul::tunnel::head::{BytesHead, RequestHead, Scheme};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tower_service::Service;
+
+use crate::support::eventually;
+use crate::support::pki::Authority;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The relay's tunnels take nothing from the agent here.
+struct Deaf;
+
+impl Acceptor for Deaf {
+    fn http(&self, _: IncomingCall) {}
+    fn bytes(&self, _: BytesHead, _: ByteStream) {}
+    fn status(&self, _: Bytes) {}
+    fn draining(&self, _: DrainCode, _: String) {}
+}
+
+/// The agent's service: says what it was asked.
+#[derive(Clone)]
+struct Parrot;
+
+impl Service<Request<TunnelBody>> for Parrot {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, request: Request<TunnelBody>) -> Self::Future {
+        let peer = request.extensions().get::<String>().cloned().unwrap_or_default();
+        let said = format!("{} {} from {peer}", request.method(), request.uri());
+        std::future::ready(Ok(Response::new(Full::new(said.into()))))
+    }
+}
+
+type Tunnels = Arc<Mutex<Vec<(u8, bool, Tunnel)>>>;
+
+/// A relay as the handshake sees it, and the site that is to reach it.
+struct Bench {
+    folder: tempfile::TempDir,
+    authority: Authority,
+    gate: Arc<Gate>,
+    tunnels: Tunnels,
+    address: SocketAddr,
+    tasks: Tasks,
+}
+
+impl Bench {
+    async fn new(allow_unbound: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path());
+        let store = Store::open(&folder.path().join("relay.db")).unwrap();
+        store.add_site("acme".parse().unwrap(), 1).await.unwrap();
+        let gate = Arc::new(Gate {
+            store,
+            key: Arc::new(SigningKey::generate().unwrap().0),
+            clock: Clock::system(),
+            allow_unbound,
+            tunnel: Settings::default(),
+        });
+        let (chain, key) = authority.issue("relay", &["localhost"]);
+        let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
+        let (tasks, tunnels) = (Tasks::new(), Tunnels::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = (Arc::clone(&gate), Arc::clone(&tunnels), tasks.clone());
+        tasks.spawn_detached(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                door.2.spawn_detached(receive(door.clone(), acceptor.clone(), stream, peer));
+            }
+        });
+        Self { folder, authority, gate, tunnels, address, tasks }
+    }
+
+    async fn token(&self) -> EnrolmentToken {
+        let secret = EnrolmentSecret::generate().unwrap();
+        let now = Clock::system().unix_seconds();
+        let registration = Registration {
+            site: "acme".parse().unwrap(),
+            secret_hash: secret.hash().0,
+            role: Standing::Active,
+            created: now,
+            expires: now + 3600,
+        };
+        assert!(self.gate.store.add_registration(registration).await.unwrap());
+        let relay = self.gate.key.public().fingerprint();
+        EnrolmentToken { url: "wss://localhost".to_owned(), site: "acme".parse().unwrap(), relay, secret }
+    }
+
+    fn config(&self, port: u16, allow_unbound: bool) -> Config {
+        Config {
+            url: format!("wss://localhost:{port}").parse().unwrap(),
+            proxy: None,
+            ca_file: Some(self.authority.file.clone()),
+            tunnels: 2,
+            allow_unbound,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("agent")
+    }
+
+    async fn enrol(&self, config: &Config, token: &EnrolmentToken) -> Result<Enrolled, EnrolFault> {
+        let state = State::open(&self.state()).unwrap();
+        enrol(config, &state, token, false, &Clock::system()).await
+    }
+
+    /// Runs an agent on a state folder.
+    fn agent(config: &Config, folder: &Path) -> Agent {
+        let state = Arc::new(State::open(folder).unwrap());
+        let identity = state.identity().unwrap().unwrap();
+        let tasks = Tasks::new();
+        let announce = |head: &RequestHead, extensions: &mut http::Extensions| {
+            extensions.insert(head.peer.clone());
+        };
+        let clock = Clock::system();
+        let connection =
+            Connection::start(config, identity, &state, &Parrot, announce, clock, &tasks).unwrap();
+        Agent { connection, tasks }
+    }
+
+    fn tunnel(&self, slot: u8) -> Option<Tunnel> {
+        let tunnels = self.tunnels.lock().unwrap();
+        tunnels
+            .iter()
+            .rev()
+            .find(|(number, _, tunnel)| *number == slot && tunnel.is_usable())
+            .map(|found| found.2.clone())
+    }
+
+    async fn call(&self, slot: u8) -> String {
+        let head = RequestHead {
+            request_id: RequestId::generate(),
+            method: Method::GET,
+            scheme: Scheme::Https,
+            authority: "localhost".to_owned(),
+            target: "/s/acme/jira/x?y=1".to_owned(),
+            route_length: 7,
+            peer: "192.0.2.1".to_owned(),
+            headers: HeaderMap::new(),
+        };
+        // The agent is there a moment before its CONFIRM has reached the relay.
+        eventually("the tunnel", PATIENCE, async || self.tunnel(slot).is_some()).await;
+        let tunnel = self.tunnel(slot).unwrap();
+        let response = tunnel.request(head, Empty::<Bytes>::new(), false).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+}
+
+struct Agent {
+    connection: Connection,
+    tasks: Tasks,
+}
+
+impl Agent {
+    async fn connected(&self) -> Vec<Snapshot> {
+        eventually("both tunnels", PATIENCE, async || {
+            self.connection.snapshots().iter().all(|slot| slot.since.is_some())
+        })
+        .await;
+        self.connection.snapshots()
+    }
+
+    async fn stop(self) {
+        self.tasks.cancel();
+        assert!(self.tasks.drain(PATIENCE).await);
+    }
+}
+
+async fn receive(
+    (gate, tunnels, tasks): (Arc<Gate>, Tunnels, Tasks),
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let exporter = Exporter(tls::exporter(stream.get_ref().1).unwrap());
+    let group = tasks.clone();
+    let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        let (gate, tunnels, group) = (Arc::clone(&gate), Arc::clone(&tunnels), group.clone());
+        let answer = websocket::answer_upgrade(&request).unwrap().map(|()| Empty::<Bytes>::new());
+        let upgrade = hyper::upgrade::on(&mut request);
+        group.clone().spawn_detached(async move {
+            let mut socket = websocket::accept(TokioIo::new(upgrade.await.unwrap()), Vec::new()).await;
+            let outcome = gate.handshake(&mut socket, Some(exporter), peer, PATIENCE).await;
+            let Ok(Outcome::Connected(connected)) = outcome else {
+                websocket::close(&mut socket, CloseCode::Refused, PATIENCE).await;
+                return;
+            };
+            let (clock, deaf) = (Clock::system(), Arc::new(Deaf));
+            let tunnel = Tunnel::start(socket, Role::Relay, Settings::default(), clock, &group, deaf);
+            tunnels.lock().unwrap().push((connected.slot, connected.bound, tunnel));
+        });
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let _ = connection.with_upgrades().await;
+}
+
+/// A proxy that opens TLS: one session with the agent, another with the relay.
+async fn interceptor(bench: &Bench) -> u16 {
+    let (chain, key) = bench.authority.issue("interceptor", &["localhost"]);
+    let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
+    let onward = client_config(Peer::Relay, Some(&bench.authority.file)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, relay, tasks) = (listener.local_addr().unwrap().port(), bench.address, bench.tasks.clone());
+    bench.tasks.spawn_detached(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, connector) = (acceptor.clone(), TlsConnector::from(Arc::clone(&onward)));
+            tasks.spawn_detached(async move {
+                let mut agent = acceptor.accept(stream).await.unwrap();
+                let stream = TcpStream::connect(relay).await.unwrap();
+                let name = "localhost".to_owned().try_into().unwrap();
+                let mut relay = connector.connect(name, stream).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut agent, &mut relay).await;
+            });
+        }
+    });
+    port
+}
+
+fn text(fault: &EnrolFault) -> String {
+    Report::from_error(Exit::Unavailable, fault).to_string()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_enrols_connects_serves_and_comes_back() {
+    let bench = Bench::new(false).await;
+    let config = bench.config(bench.address.port(), false);
+    let token = bench.token().await;
+    let enrolled = bench.enrol(&config, &token).await.unwrap();
+    assert!(enrolled.bound);
+    let again = bench.enrol(&config, &token).await.unwrap_err();
+    assert!(
+        text(&again).contains("enrolled already") && text(&again).contains("--replace"),
+        "{}",
+        text(&again)
+    );
+
+    for round in 0..2 {
+        let agent = Bench::agent(&config, &bench.state());
+        for slot in agent.connected().await {
+            assert_eq!((slot.bound, slot.error), (Some(true), None));
+        }
+        for slot in 0..2 {
+            assert_eq!(bench.call(slot).await, "GET /jira/x?y=1 from 192.0.2.1", "round {round}");
+        }
+        // The line breaks: the agent is back by itself.
+        bench.tunnel(0).unwrap().close(CloseCode::Internal, "test");
+        eventually("a new tunnel", PATIENCE, async || bench.tunnel(0).is_some()).await;
+        assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1");
+        agent.stop().await;
+    }
+    assert!(bench.gate.store.alarms().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_drained_tunnel_is_replaced_before_it_ends() {
+    let bench = Bench::new(false).await;
+    let config = bench.config(bench.address.port(), false);
+    bench.enrol(&config, &bench.token().await).await.unwrap();
+    let agent = Bench::agent(&config, &bench.state());
+    bench.call(0).await;
+    let old = bench.tunnel(0).unwrap();
+    old.drain(DrainCode::Operator, "test");
+    eventually("a second tunnel", PATIENCE, async || bench.tunnel(0).is_some()).await;
+    let still_open = tokio::time::timeout(Duration::from_millis(50), old.closed()).await.is_err();
+    assert!(still_open, "the old one lives on beside the new one");
+    assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_is_refused_with_an_alarm_and_the_live_session_stays() {
+    let bench = Bench::new(false).await;
+    let config = bench.config(bench.address.port(), false);
+    bench.enrol(&config, &bench.token().await).await.unwrap();
+    let copied = bench.folder.path().join("copy");
+    copy_folder(&bench.state(), &copied);
+    let agent = Bench::agent(&config, &bench.state());
+    agent.connected().await;
+    let copy = Bench::agent(&config, &copied);
+    eventually("the copy is refused", PATIENCE, async || {
+        let refused =
+            |slot: &Snapshot| slot.error.as_ref().is_some_and(|error| error.contains("clone-suspected"));
+        copy.connection.snapshots().iter().all(refused)
+    })
+    .await;
+    let snapshot = copy.connection.snapshots().remove(0);
+    let error = snapshot.error.unwrap();
+    assert!(error.contains("Stop the copy"), "{error}");
+    assert!(snapshot.next_try.unwrap() > Duration::from_secs(1), "{:?}", snapshot.next_try);
+    let alarms = bench.gate.store.alarms().await.unwrap();
+    assert_eq!(alarms[0].kind, "clone-suspected");
+    for slot in 0..2 {
+        assert_eq!(bench.call(slot).await, "GET /jira/x?y=1 from 192.0.2.1");
+    }
+    assert_eq!(bench.tunnels.lock().unwrap().len(), 2, "nobody had to connect anew");
+    copy.stop().await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn who_opens_tls_on_the_way_is_found_out() {
+    for (agent_allows, relay_allows, says) in [
+        (false, false, "opened by something in between"),
+        (false, true, "exempt the relay's host from inspection"),
+        (true, false, "the relay does not allow that"),
+    ] {
+        let bench = Bench::new(relay_allows).await;
+        let config = bench.config(interceptor(&bench).await, agent_allows);
+        let fault = bench.enrol(&config, &bench.token().await).await.unwrap_err();
+        assert!(text(&fault).contains(says) && text(&fault).contains("allow-unbound"), "{}", text(&fault));
+        assert!(bench.gate.store.agents().await.unwrap().is_empty());
+    }
+    let bench = Bench::new(true).await;
+    let config = bench.config(interceptor(&bench).await, true);
+    assert!(!bench.enrol(&config, &bench.token().await).await.unwrap().bound);
+    let agent = Bench::agent(&config, &bench.state());
+    for slot in agent.connected().await {
+        assert_eq!(slot.bound, Some(false), "and status shows it");
+    }
+    assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1");
+    assert!(bench.tunnels.lock().unwrap().iter().all(|(_, bound, _)| !bound));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn bad_tokens_and_wrong_relays_are_explained() {
+    let bench = Bench::new(false).await;
+    let config = bench.config(bench.address.port(), false);
+    let good = bench.token().await;
+
+    let other = SigningKey::generate().unwrap().0.public().fingerprint();
+    let wrong_relay = EnrolmentToken { relay: other, ..good.clone() };
+    let fault = bench.enrol(&config, &wrong_relay).await.unwrap_err();
+    assert!(text(&fault).contains("not the one this agent trusts"), "{}", text(&fault));
+
+    let unknown = EnrolmentToken { secret: EnrolmentSecret::generate().unwrap(), ..good.clone() };
+    let fault = bench.enrol(&config, &unknown).await.unwrap_err();
+    assert!(text(&fault).contains("(token-unknown)"), "{}", text(&fault));
+
+    let elsewhere = EnrolmentToken { site: "other".parse().unwrap(), ..good.clone() };
+    let fault = bench.enrol(&config, &elsewhere).await.unwrap_err();
+    assert!(text(&fault).contains("(wrong-site)"), "{}", text(&fault));
+
+    bench.enrol(&config, &good).await.unwrap();
+    let second = State::open(&bench.folder.path().join("second")).unwrap();
+    let fault = enrol(&config, &second, &good, false, &Clock::system()).await.unwrap_err();
+    assert!(text(&fault).contains("(token-used)"), "{}", text(&fault));
+
+    let id = bench.gate.store.agents().await.unwrap()[0].id;
+    bench.gate.store.revoke_agent(id, 7).await.unwrap();
+    let agent = Bench::agent(&config, &bench.state());
+    eventually("the refusal is shown", PATIENCE, async || {
+        let slots = agent.connection.snapshots();
+        slots.iter().all(|slot| slot.error.as_ref().is_some_and(|error| error.contains("(revoked)")))
+    })
+    .await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_talks_rubbish_or_falls_silent_is_left() {
+    use futures_util::SinkExt as _;
+    use tokio_tungstenite::tungstenite::Message;
+    let bench = Bench::new(false).await;
+    let (chain, key) = bench.authority.issue("rubbish", &["localhost"]);
+    let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
+    for (message, says) in [
+        (Some(Message::text("hello")), "no handshake frame"),
+        (Some(Message::binary(vec![0; 100])), "no handshake frame"),
+        (
+            Some(Message::binary(vec![0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, b'{'])),
+            "CHALLENGE can't be read",
+        ),
+        (Some(Message::Close(None)), "closed the connection in the handshake"),
+        (None, "connection"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = bench.config(listener.local_addr().unwrap().port(), false);
+        let acceptor = acceptor.clone();
+        bench.tasks.spawn_detached(async move {
+            let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+                let answer = websocket::answer_upgrade(&request).unwrap().map(|()| Empty::<Bytes>::new());
+                let (upgrade, message) = (hyper::upgrade::on(&mut request), message.clone());
+                let tasks = Tasks::new();
+                tasks.spawn_detached(async move {
+                    let mut socket =
+                        websocket::accept(TokioIo::new(upgrade.await.unwrap()), Vec::new()).await;
+                    if let Some(message) = message {
+                        let _ = socket.send(message).await;
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                });
+                std::future::ready(Ok::<_, Infallible>(answer))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        });
+        let fault = bench.enrol(&config, &bench.token().await).await.unwrap_err();
+        assert!(text(&fault).contains(says), "{}\n  should say: {says}", text(&fault));
+    }
+}

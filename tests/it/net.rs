@@ -273,10 +273,9 @@ async fn only_an_agents_request_is_upgraded() {
     assert_eq!(response.status(), 101);
     assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(response.headers()["sec-websocket-protocol"], "outhaul.v1");
-    type Fault = websocket::UpgradeFault;
     let upgrade = request(|headers| drop(headers.remove("upgrade")));
-    assert_eq!(upgrade.unwrap_err(), Fault::NotAnUpgrade);
+    assert_eq!(upgrade.unwrap_err(), websocket::UpgradeFault::NotAnUpgrade);
     let protocol =
         request(|headers| drop(headers.insert("sec-websocket-protocol", "outhaul.v2".parse().unwrap())));
-    assert_eq!(protocol.unwrap_err(), Fault::Subprotocol);
+    assert_eq!(protocol.unwrap_err(), websocket::UpgradeFault::Subprotocol);
 }
