@@ -192,6 +192,8 @@ impl Relay {
         self.listening.store(false, Ordering::Release);
         self.front.cancel();
         self.registry.drain_all(DrainCode::Stopping, "the relay is stopping");
+        // Both what is asked and what is already on its way should leave before the sockets go.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let calm = tokio::time::timeout(grace, async {
             while self.registry.calls_under_way() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;

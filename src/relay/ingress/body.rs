@@ -72,6 +72,11 @@ impl Upload {
         }
     }
 
+    /// Whether it has failed.
+    pub(super) fn fault(&self) -> Option<UploadFault> {
+        self.fault.get().copied()
+    }
+
     fn move_on(&self) {
         let since = self.clock.now().saturating_duration_since(self.begun);
         self.moved.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

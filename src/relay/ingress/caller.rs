@@ -137,7 +137,11 @@ impl Call<'_> {
         loop {
             tokio::select! {
                 biased;
-                result = request.as_mut() => return result.map_err(|fault| lost(&method, &fault)),
+                result = request.as_mut() => return result.map_err(|fault| match upload.fault() {
+                    // The tunnel gave up because the body did.
+                    Some(fault) => upload_failed(fault, limits.body_size),
+                    None => lost(&method, &fault),
+                }),
                 fault = upload.failed() => return Err(upload_failed(fault, limits.body_size)),
                 () = tokio::time::sleep(wait) => {
                     // The time to the first byte counts from the last byte that went the other way.

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 
 /// A request's fields as they go to the agent: without hop-by-hop ones, and without `Host` and `Expect`, which
@@ -47,13 +47,14 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// RFC 9110, section 7.6.1: what speaks of one connection only, and what `Connection` names.
+/// RFC 9110, section 7.6.1: what speaks of one connection only, and what `Connection` names. `Trailer` goes through,
+/// as the trailers do.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_names(headers).collect();
     for name in named {
         headers.remove(name);
     }
-    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
     for name in ["keep-alive", "proxy-connection", "http2-settings"] {
