@@ -121,19 +121,24 @@ impl<'d> Source<'d> {
         self.faults.borrow_mut().push(Fault { at, what, help });
     }
 
-    /// The text with every hidden place starred out, byte for byte so that all other places stay.
+    /// The text with stars at every hidden place, and nothing that could steer a terminal (the renderer itself sees
+    /// to ASCII only); byte for byte, so that all other places stay where they are.
     fn shown_text(&self) -> String {
-        let hidden = self.hidden.borrow();
-        let star = |(at, character): (usize, char)| {
-            let secret = character != '\n' && hidden.iter().any(|span| span.start <= at && at < span.end);
-            let width = if secret { character.len_utf8() } else { 0 };
-            let kept = (!secret).then_some(character);
-            std::iter::repeat_n('*', width).chain(kept)
-        };
-        if hidden.is_empty() {
-            return self.text.to_owned();
+        let mut hidden = vec![false; self.text.len()];
+        for span in self.hidden.borrow().iter() {
+            if let Some(part) = hidden.get_mut(span.start..span.end) {
+                part.fill(true);
+            }
         }
-        self.text.char_indices().flat_map(star).collect()
+        let show = |(at, character): (usize, char)| {
+            let is_secret = character != '\n' && hidden.get(at).copied().unwrap_or_default();
+            let is_unsafe = !character.is_ascii() && character.is_control();
+            let mask = if is_secret { '*' } else { '?' };
+            let (times, kept) =
+                if is_secret || is_unsafe { (character.len_utf8(), None) } else { (0, Some(character)) };
+            std::iter::repeat_n(mask, times).chain(kept)
+        };
+        self.text.char_indices().flat_map(show).collect()
     }
 }
 

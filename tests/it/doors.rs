@@ -3,10 +3,16 @@
 //! Here: configuration files as a person leaves them. The doors on the network have files of their own.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use outhaul::agent::config::Config;
 use outhaul::common::report::Exit;
+use proptest::prelude::*;
+
+#[path = "../../fuzz/bodies/config.rs"]
+mod fuzz_config;
+#[path = "../../fuzz/bodies/paths.rs"]
+mod fuzz_paths;
 
 const GOOD: &str = "[relay]\nurl = \"wss://r\"\n[upstream.jira]\nurl = \"http://j\"\n";
 
@@ -93,6 +99,11 @@ fn files_made_to_hurt_are_refused_quickly() {
     // Deep nesting must not exhaust the stack.
     assert!(folder.fault(format!("a = {}", "[".repeat(500_000)).as_bytes()).contains("agent.toml"));
     assert!(folder.fault(format!("a{} = 1", ".a".repeat(400_000)).as_bytes()).contains("agent.toml"));
+    let mut secrets = String::new();
+    for number in 0..30_000 {
+        let _ = writeln!(secrets, "password{number} = \"x\"");
+    }
+    assert!(folder.fault(secrets.as_bytes()).contains("password0 = ***"));
     // Many faults must not take long nor fill a screen.
     let mut many = String::from(GOOD);
     for number in 0..60_000 {
@@ -106,4 +117,34 @@ fn files_made_to_hurt_are_refused_quickly() {
             writeln!(rules, "[[policy.rule]]\nallow = \"GET /{number}\"\nwhy = \"w\"\nas = \"anonymous\"");
     }
     assert!(folder.fault(rules.as_bytes()).contains("more than 2000 rules"));
+}
+
+#[test]
+fn the_fuzz_corpora_pass() {
+    for (target, run) in [("paths", fuzz_paths::run as fn(&[u8])), ("config", fuzz_config::run)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let count = files.map(|file| run(&std::fs::read(file).unwrap())).count();
+        assert!(count > 0, "{} is empty", folder.display());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_pass_the_fuzz_bodies(
+        input in proptest::collection::vec(any::<u8>(), 0..200),
+        text in "\\[?(relay|policy|a)\\]?\n?[a-z]{0,3}( = )?[\\PC\\x00-\\x1f\\x7f-\\x9f]{0,30}",
+        at in 0usize..2000,
+    ) {
+        fuzz_paths::run(&input);
+        fuzz_config::run(&input);
+        fuzz_config::run(text.as_bytes());
+        // A whole file with something wrong in its middle.
+        let mut file = include_bytes!("../../config.example.toml").to_vec();
+        let at = at * 3 % file.len();
+        file.splice(at..(at + 3).min(file.len()), input);
+        fuzz_config::run(&file);
+    }
 }
