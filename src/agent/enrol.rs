@@ -56,13 +56,11 @@ fn give_to_owner(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let Ok(file) = entry.metadata() else { continue };
-        if file.is_file() && file.uid() != owner.uid() {
-            if let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid())) {
-                eprintln!(
-                    "warning: {} can't be given to the folder's owner: {error}",
-                    entry.path().display()
-                );
-            }
+        if file.is_file()
+            && file.uid() != owner.uid()
+            && let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid()))
+        {
+            eprintln!("warning: {} can't be given to the folder's owner: {error}", entry.path().display());
         }
     }
 }

@@ -136,7 +136,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
-    let credentials = relay.proxy_credentials.as_ref().map(|place| place.read()).transpose();
+    let credentials =
+        relay.proxy_credentials.as_ref().map(crate::config::values::SecretRef::read).transpose();
     let credentials = credentials.map_err(|fault| {
         Report::from_error(Exit::Config, &fault)
             .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")

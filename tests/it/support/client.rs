@@ -105,3 +105,14 @@ impl Client {
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 }
+
+/// GET in the clear from a port on loopback; the whole answer as text.
+pub(crate) async fn plain_get(port: u16, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

@@ -9,6 +9,7 @@ pub(crate) mod process;
 pub(crate) mod upstream;
 pub(crate) mod world;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Waits until it holds; fails the test after `at_most`.
@@ -21,7 +22,15 @@ pub(crate) async fn eventually(what: &str, at_most: Duration, mut holds: impl As
     assert!(waited.await.is_ok(), "{what}: not within {at_most:?}");
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that the system gives to outgoing connections, so that none of
+/// these takes it before the daemon does.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(61));
+        let port = u16::try_from(15_000 + step % 17_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

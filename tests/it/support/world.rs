@@ -48,7 +48,7 @@ listen = "127.0.0.1:{port}"
 certificate = "{chain}"
 private-key = "{key}"
 zone = "{ZONE}"
-public-url = "wss://{ZONE}:{port}"
+public-url = "wss://localhost:{port}"
 
 [operator]
 listen = "127.0.0.1:{operator_port}"
@@ -68,7 +68,7 @@ directory = "{at}/relay-state"
         let agent_config = at.join("agent.toml");
         let agent = format!(
             r#"[relay]
-url = "wss://{ZONE}:{port}"
+url = "wss://localhost:{port}"
 ca-file = "{ca}"
 
 [state]
@@ -145,5 +145,51 @@ as = {{ service = "reader" }}
     /// Starts the relay's daemon.
     pub(crate) fn start_relay(&self) -> Daemon {
         Daemon::start(RELAY, &["--config", text(&self.relay_config), "run"])
+    }
+}
+
+/// Relay and agent running, the agent enrolled and connected, one caller with a key.
+pub(crate) struct Running {
+    /// Their files and ports.
+    pub(crate) world: World,
+    /// The relay's daemon.
+    pub(crate) relay: Daemon,
+    /// The agent's daemon.
+    pub(crate) agent: Daemon,
+    /// The caller's client, with its key.
+    pub(crate) client: Client,
+    /// The caller's key.
+    pub(crate) key: String,
+}
+
+impl Running {
+    /// Starts all of it, by the commands an operator and an administrator would use.
+    pub(crate) async fn start(world: World) -> Self {
+        let mut relay = world.start_relay();
+        relay.line("the relay is ready").await;
+        let token = world.token().await;
+        let enrolled = world.agent_with_input(&["enrol"], &format!("{token}\n")).await;
+        assert_eq!(enrolled.code, 0, "{enrolled:?}\n{}", relay.log());
+        let mut agent = world.start_agent();
+        agent.line("connected to the relay").await;
+        let key = world.agent(&["caller", "add", "bot", "--json"]).await.json();
+        let key = key["key"].as_str().unwrap().to_owned();
+        let client = world.client().with_key(&key);
+        Self { world, relay, agent, client, key }
+    }
+}
+
+impl World {
+    /// A fresh enrolment token; makes the site if it is not there. The relay must be running.
+    pub(crate) async fn token(&self) -> String {
+        let added = self.relay(&["site", "add", SITE]).await;
+        assert!(added.code == 0 || added.err.contains("already"), "{added:?}");
+        let enrol = self.relay(&["site", "enrol", SITE, "--json"]).await.json();
+        enrol["token"].as_str().unwrap_or_else(|| panic!("a token in {enrol}")).to_owned()
+    }
+
+    /// What the agent's `status --json` says.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        self.agent(&["status", "--json"]).await.json()
     }
 }
