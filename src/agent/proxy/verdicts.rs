@@ -13,6 +13,8 @@ use crate::common::ids::UpstreamName;
 
 /// How long an answer of `myself` holds.
 const HOLDS: Duration = Duration::from_secs(30);
+/// The caller of the call that was refused waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Known = Arc<tokio::sync::Mutex<Option<(Instant, bool)>>>;
 
@@ -54,9 +56,8 @@ async fn ask(upstream: &Upstream, credential: &Credential) -> bool {
     headers.insert(header::AUTHORIZATION, credential.authorization().clone());
     let outbound = Outbound { method: Method::GET, target: "/rest/api/2/myself".to_owned(), headers };
     // A Jira that can't be asked has not said that the credential is dead.
-    let Ok(answer) = upstream.send(outbound, Outgoing::empty(upstream.clock()), 0).await else {
-        return false;
-    };
+    let asking = upstream.send(outbound, Outgoing::empty(upstream.clock()), 0);
+    let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, asking).await else { return false };
     match Expected::User(credential.user()).judge(answer.status(), answer.headers()) {
         Verdict::Right => false,
         Verdict::Refused => true,

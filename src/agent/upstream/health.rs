@@ -28,6 +28,13 @@ const ASK_EVERY: u32 = 3;
 /// The status document is a line; more than this is something else.
 const STATUS_LIMIT: usize = 4096;
 
+const UNKNOWN: u8 = 0;
+const UP: u8 = 1;
+/// It says so itself, or did not answer when asked.
+const DOWN: u8 = 2;
+/// A call met no connection; the next that gets an answer proves otherwise.
+const UNREACHABLE: u8 = 3;
+
 /// Whether a node takes calls. In the order in which an upstream counts as the best of its nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Health {
@@ -83,20 +90,23 @@ impl Node {
 
     pub(super) fn health(&self) -> Health {
         match self.state.load(Ordering::Relaxed) {
-            1 => Health::Up,
-            2 => Health::Down,
+            UP => Health::Up,
+            DOWN | UNREACHABLE => Health::Down,
             _ => Health::Unknown,
         }
     }
 
     /// A call got an answer. One that calls itself down stays down until it says otherwise.
     pub(super) fn answered(&self) {
-        let _ = self.state.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        let seen = self.state.load(Ordering::Relaxed);
+        if matches!(seen, UNKNOWN | UNREACHABLE) && self.set(UP, None) {
+            tracing::info!(node = %self.base, "a node of an upstream answers");
+        }
     }
 
     /// A call got no connection.
     pub(super) fn unreachable(&self, fault: &SendFault) {
-        if self.set(Health::Down, Some(fault.to_string())) {
+        if self.set(UNREACHABLE, Some(fault.to_string())) {
             tracing::warn!(error = %fault, "a node of an upstream can't be reached");
         }
     }
@@ -107,13 +117,8 @@ impl Node {
     }
 
     /// Says whether that is news.
-    fn set(&self, health: Health, detail: Option<String>) -> bool {
+    fn set(&self, state: u8, detail: Option<String>) -> bool {
         *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = detail;
-        let state = match health {
-            Health::Unknown => 0,
-            Health::Up => 1,
-            Health::Down => 2,
-        };
         self.state.swap(state, Ordering::Relaxed) != state
     }
 }
@@ -134,7 +139,7 @@ pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec
             timeout: config.connect_timeout,
         };
         let pool = Pool::new(target, config.max_connections.max(1), clock.clone(), tasks.clone());
-        Node { pool, base: base.clone(), state: AtomicU8::new(0), detail: Mutex::default() }
+        Node { pool, base: base.clone(), state: AtomicU8::new(UNKNOWN), detail: Mutex::default() }
     };
     Ok(config.nodes.iter().map(node).collect())
 }
@@ -174,10 +179,10 @@ async fn ask(upstream: &Upstream, node: &Node) {
     let name = &upstream.config.name;
     let label = &node.base;
     match verdict {
-        Ok(()) if node.set(Health::Up, None) => {
+        Ok(()) if node.set(UP, None) => {
             tracing::info!(upstream = %name, node = %label, "a node of an upstream is up");
         }
-        Err(reason) if node.set(Health::Down, Some(reason.clone())) => {
+        Err(reason) if node.set(DOWN, Some(reason.clone())) => {
             tracing::warn!(upstream = %name, node = %label, reason, "a node of an upstream is down");
         }
         _ => {}
