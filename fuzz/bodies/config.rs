@@ -3,7 +3,7 @@
 use outhaul::agent::config::Config;
 
 /// One run.
-pub fn run(input: &[u8]) {
+pub(super) fn run(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Err(report) = Config::parse("agent.toml", &text) {
         let shown = report.to_string();

@@ -3,7 +3,7 @@
 use outhaul::agent::policy::{CanonicalPath, Query};
 
 /// One run.
-pub fn run(input: &[u8]) {
+pub(super) fn run(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (path, query) = text.split_once('?').map_or((&*text, None), |(path, query)| (path, Some(query)));
     if let Ok(query) = Query::parse(query) {
