@@ -122,8 +122,10 @@ def whole_run(url, form):
     check("text survives", state(issue.key)["description"] == "h1. Wiki markup, umlauts äöü, and 😀")
     check("links lead back through the tunnel", issue.self.startswith(url + "/"), issue.self)
 
-    issue.update(summary="Changed", labels=["a", "b"])
-    check("update", (state(issue.key)["summary"], state(issue.key)["labels"]) == ("Changed", ["a", "b"]))
+    issue.update(fields={"summary": "Changed", "labels": ["a", "b"]})
+    issue.update(update={"labels": [{"add": "c"}]})
+    stored = state(issue.key)
+    check("update", (stored["summary"], stored["labels"]) == ("Changed", ["a", "b", "c"]), stored)
     check("the client reads the update back", jira.issue(issue.key).fields.summary == "Changed")
 
     comment = jira.add_comment(issue, "For developers only", visibility={"type": "role", "value": "Developers"})
@@ -197,5 +199,10 @@ if "--host-form-only" not in sys.argv:
 agents = {dict(one["headers"]).get("user-agent", "") for one in control("/requests")}
 check("Jira has seen nobody but the agent", not any("python" in one for one in agents), agents)
 check("no connection elsewhere", not elsewhere, elsewhere)
+try:
+    socket.create_connection(("127.0.0.1", 9), timeout=1).close()
+except OSError:
+    pass
+check("one elsewhere would have been seen", len(elsewhere) == 1, elsewhere)
 print(f"{done} checks; {connections['relay']} connections to the relay, 0 elsewhere "
       f"({connections['control']} to the stand-in's control port, for the state)")

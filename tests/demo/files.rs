@@ -98,6 +98,7 @@ const RULES: &[(&str, &str)] = &[
     ("POST /rest/api/2/issue", "Creating issues"),
     ("PUT|DELETE /rest/api/2/issue/*", "Editing and deleting issues"),
     ("PUT /rest/api/2/issue/*/assignee", "Assigning"),
+    ("PUT /rest/api/latest/issue/*/assignee", "Assigning, as one client library spells it"),
     ("POST /rest/api/2/issue/*/comment", "Commenting"),
     ("PUT|DELETE /rest/api/2/issue/*/comment/*", "Editing comments"),
     ("POST /rest/api/2/issue/*/transitions", "Moving issues on"),

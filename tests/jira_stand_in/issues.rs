@@ -280,9 +280,9 @@ pub(crate) async fn edit(call: Call, Path(name): Path<String>, body: Bytes) -> R
     }
     let mut fields = body.get("fields").and_then(Value::as_object).cloned().unwrap_or_default();
     for (field, operations) in body.get("update").and_then(Value::as_object).into_iter().flatten() {
-        let set = operations.as_array().into_iter().flatten().find_map(|one| one.get("set"));
-        if let Some(value) = set {
-            fields.insert(field.clone(), value.clone());
+        if field != "comment" {
+            let now = world.issues.get(&id).map(|issue| issue.labels.clone()).unwrap_or_default();
+            fields.insert(field.clone(), operated(field, operations, now)?);
         }
     }
     let change = change(&world, &fields)?;
@@ -293,6 +293,22 @@ pub(crate) async fn edit(call: Call, Path(name): Path<String>, body: Bytes) -> R
     }
     comments::add_from_update(&call, &mut world, id, &body)?;
     nothing()
+}
+
+/// What operations such as `[{"set":…}]` or `[{"add":…}]` make of a field. Labels alone are a list here.
+fn operated(field: &str, operations: &Value, labels: Vec<String>) -> Result<Value, Fault> {
+    let wrong = || Fault::field(field, "Operation value must be one of set, add and remove.");
+    let mut value = Value::from(labels);
+    for operation in operations.as_array().ok_or_else(wrong)? {
+        let (verb, given) = operation.as_object().and_then(|one| one.iter().next()).ok_or_else(wrong)?;
+        match (verb.as_str(), value.as_array_mut()) {
+            ("set", _) => value = given.clone(),
+            ("add", Some(list)) if field == "labels" => list.push(given.clone()),
+            ("remove", Some(list)) if field == "labels" => list.retain(|one| one != given),
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(value)
 }
 
 /// `PUT assignee`: 401, not 403, when the right is missing.
