@@ -163,3 +163,28 @@ async fn a_restart_is_drained_and_survived() {
     assert_eq!(permissions, [0, 0, 0], "nobody else may look");
     bench.stop(Duration::from_secs(1)).await;
 }
+
+#[tokio::test]
+async fn a_stop_lets_calls_end_and_cuts_off_those_that_do_not() {
+    for (path, whole) in [("/jira/slow", true), ("/jira/hang", false)] {
+        let mut bench = Bench::new().await;
+        let (agent, tunnel) = connected(&bench).await;
+        let client = bench.client.clone();
+        let call = async { client.get(super::bench::HOST, path).await };
+        let stop = async {
+            eventually("arrival", Duration::from_secs(5), async || {
+                !agent.shared.heads.lock().unwrap().is_empty()
+            })
+            .await;
+            bench.stop(Duration::from_secs(2)).await;
+        };
+        let (answer, ()) = tokio::join!(call, stop);
+        let answer = answer.unwrap();
+        if whole {
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"slow"[..]));
+        } else {
+            assert_eq!((answer.status.as_u16(), answer.problem()), (502, Some("agent-lost")));
+        }
+        assert_eq!(tunnel.closed().await.code, CloseCode::Stopping);
+    }
+}

@@ -165,13 +165,16 @@ impl Acceptor for Answering {
 }
 
 /// `/echo`: the body and the header fields; `/early`: an answer that leaves the body; `/hang`: none; `/stream`:
-/// pieces without end; `/trailers`; `/drop`: breaks off.
+/// pieces without end; `/slow`: after half a second; `/trailers`; `/drop`: breaks off.
 async fn answer(shared: Arc<Shared>, call: IncomingCall) {
     let IncomingCall { head, body, mut reply } = call;
     let path = head.target[usize::from(head.route_length)..].split('?').next().unwrap().to_owned();
     if path.ends_with("/hang") {
         reply.cancelled().await;
         *shared.cancelled.lock().unwrap() += 1;
+    } else if path.ends_with("/slow") {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let _ = reply.send(Response::new(Full::new(Bytes::from("slow")))).await;
     } else if path.ends_with("/drop") {
         drop(reply);
     } else if path.ends_with("/early") {

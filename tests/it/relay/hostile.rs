@@ -184,3 +184,29 @@ async fn a_crowd_that_leaves_at_once_harms_nobody() {
     assert!(tunnel.is_usable());
     bench.is_calm(1).await;
 }
+
+#[tokio::test]
+async fn rapid_resets_in_http2_cost_at_most_their_own_connection() {
+    let bench = Bench::new().await;
+    let (_agent, tunnel) = connected(&bench).await;
+    let http2 = bench.http2().await;
+    for _ in 0..20 {
+        let burst: Vec<_> = (0..50)
+            .map(|_| {
+                let request = http::Request::get(format!("https://{HOST}/jira/hang"));
+                let mut sender = http2.clone();
+                Box::pin(async move {
+                    let request = request.body(http_body_util::Full::<bytes::Bytes>::default()).unwrap();
+                    // Sent, and given up at once.
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(1), sender.send_request(request)).await;
+                })
+            })
+            .collect();
+        futures_util::future::join_all(burst).await;
+    }
+    assert_eq!(bench.get("/jira/echo").await.status, 200);
+    assert!(tunnel.is_usable());
+    drop(http2);
+    bench.is_calm(1).await;
+}
