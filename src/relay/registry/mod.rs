@@ -158,7 +158,8 @@ impl<L: Line> Registry<L> {
         self.0.sites.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Takes a connected agent in. A tunnel that held the slot is closed: the newer connect has proved more.
+    /// Takes a connected agent in. A tunnel that held the slot is closed: the newer connect has proved more. One
+    /// that is being drained takes no new calls anyway; it finishes what it has, and the agent ends it.
     /// `None` when the site is gone, and the tunnel is closed then.
     pub fn join(&self, name: &SiteName, session: Session, line: L) -> Option<Place> {
         let Some(site) = self.site(name.as_str()) else {
@@ -167,7 +168,7 @@ impl<L: Line> Registry<L> {
         };
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let place = Place { site: name.clone(), agent: session.agent, slot: session.slot, number };
-        if let Some(old) = site.take_in(number, session, line) {
+        if let Some(old) = site.take_in(number, session, line).filter(Line::is_usable) {
             old.close(CloseCode::Replaced, "a newer connect of this agent took the slot");
         }
         Some(place)

@@ -118,6 +118,17 @@ async fn a_newer_connect_takes_the_slot_and_the_older_one_leaves_quietly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drained_tunnel_is_not_cut_off_by_its_successor() {
+    let bench = Bench::new();
+    let agent = AgentId::generate();
+    let (old, ..) = bench.join(agent, Role::Active, 0);
+    old.drain(DrainCode::Operator, "");
+    let (new, ..) = bench.join(agent, Role::Active, 0);
+    assert_eq!(old.closed(), None, "it finishes what it has");
+    assert!(bench.site().find(None).await.unwrap().line.is(&new));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_waits_for_an_agent_that_was_just_here() {
     let bench = Bench::new();
     let agent = AgentId::generate();
