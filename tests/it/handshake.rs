@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,21 +49,36 @@ impl Acceptor for Deaf {
     fn draining(&self, _: DrainCode, _: String) {}
 }
 
-/// The agent's service: says what it was asked.
-#[derive(Clone)]
-struct Parrot;
+/// The agent's service: says what it was asked, and of some calls it never makes an answer.
+#[derive(Clone, Default)]
+struct Parrot {
+    hanging: Arc<Arc<()>>,
+}
+
+impl Parrot {
+    /// Calls that are under way and will not be answered.
+    fn hanging(&self) -> usize {
+        Arc::strong_count(&*self.hanging) - 1
+    }
+}
 
 impl Service<Request<TunnelBody>> for Parrot {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
     fn call(&mut self, request: Request<TunnelBody>) -> Self::Future {
         let peer = request.extensions().get::<String>().cloned().unwrap_or_default();
         let said = format!("{} {} from {peer}", request.method(), request.uri());
-        std::future::ready(Ok(Response::new(Full::new(said.into()))))
+        let hanging = request.uri().path().ends_with("/hang").then(|| Arc::clone(&*self.hanging));
+        Box::pin(async move {
+            if let Some(_held) = hanging {
+                std::future::pending::<()>().await;
+            }
+            Ok(Response::new(Full::new(said.into())))
+        })
     }
 }
 
@@ -141,6 +157,10 @@ impl Bench {
 
     /// Runs an agent on a state folder.
     fn agent(config: &Config, folder: &Path) -> Agent {
+        Self::agent_with(config, folder, &Parrot::default())
+    }
+
+    fn agent_with(config: &Config, folder: &Path, service: &Parrot) -> Agent {
         let state = Arc::new(State::open(folder).unwrap());
         let identity = state.identity().unwrap().unwrap();
         let tasks = Tasks::new();
@@ -149,7 +169,7 @@ impl Bench {
         };
         let clock = Clock::system();
         let connection =
-            Connection::start(config, identity, &state, &Parrot, announce, clock, &tasks).unwrap();
+            Connection::start(config, identity, &state, service, announce, clock, &tasks).unwrap();
         Agent { connection, tasks }
     }
 
@@ -162,17 +182,21 @@ impl Bench {
             .map(|found| found.2.clone())
     }
 
-    async fn call(&self, slot: u8) -> String {
-        let head = RequestHead {
+    fn head(target: &str) -> RequestHead {
+        RequestHead {
             request_id: RequestId::generate(),
             method: Method::GET,
             scheme: Scheme::Https,
             authority: "localhost".to_owned(),
-            target: "/s/acme/jira/x?y=1".to_owned(),
+            target: target.to_owned(),
             route_length: 7,
             peer: "192.0.2.1".to_owned(),
             headers: HeaderMap::new(),
-        };
+        }
+    }
+
+    async fn call(&self, slot: u8) -> String {
+        let head = Self::head("/s/acme/jira/x?y=1");
         // The agent is there a moment before its CONFIRM has reached the relay.
         eventually("the tunnel", PATIENCE, async || self.tunnel(slot).is_some()).await;
         let tunnel = self.tunnel(slot).unwrap();
@@ -312,6 +336,36 @@ async fn a_drained_tunnel_is_replaced_before_it_ends() {
     let still_open = tokio::time::timeout(Duration::from_millis(50), old.closed()).await.is_err();
     assert!(still_open, "the old one lives on beside the new one");
     assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_cancels_the_service() {
+    let bench = Bench::new(false).await;
+    let config = bench.config(bench.address.port(), false);
+    bench.enrol(&config, &bench.token().await).await.unwrap();
+    let service = Parrot::default();
+    let agent = Bench::agent_with(&config, &bench.state(), &service);
+    bench.call(0).await;
+    let tunnel = bench.tunnel(0).unwrap();
+    let calling = tunnel.request(Bench::head("/s/acme/hang"), Empty::<Bytes>::new(), false);
+    let caller_goes = Box::pin(tokio::time::timeout(Duration::from_millis(500), calling));
+    let (gone, ()) = tokio::join!(caller_goes, async {
+        eventually("the call", PATIENCE, async || service.hanging() == 1).await;
+    });
+    assert!(gone.is_err());
+    eventually("the call is dropped", PATIENCE, async || service.hanging() == 0).await;
+
+    // A tunnel that is lost takes its calls with it.
+    bench.call(1).await;
+    let second = bench.tunnel(1).unwrap();
+    let lost =
+        tokio::join!(second.request(Bench::head("/s/acme/hang"), Empty::<Bytes>::new(), false), async {
+            eventually("the call", PATIENCE, async || service.hanging() == 1).await;
+            second.close(CloseCode::Internal, "test");
+        });
+    assert!(lost.0.is_err());
+    eventually("the call is dropped", PATIENCE, async || service.hanging() == 0).await;
     agent.stop().await;
 }
 
