@@ -36,15 +36,14 @@ pub(crate) async fn answer(
     {
         parts.method = method;
     }
-    if app.is("path-parameters", "strip") {
-        parts.uri = without_parameters(&parts.uri);
-    }
+    let target = parts.uri.to_string();
+    parts.uri = as_container(&parts.uri, app.is("path-parameters", "strip"));
     let path = parts.uri.path().to_owned();
     let trouble = troubles::take(&mut app.troubles(), &parts.method, &path);
     let local = path.strip_prefix(&app.context).unwrap_or(&path).to_owned();
 
     let identity = identify(&app, &parts, &local);
-    note(&app, number, &parts, identity.as_ref().ok());
+    note(&app, number, &target, &parts, identity.as_ref().ok());
     let wants_gzip = accepts_gzip(&parts.headers);
     let has_cookie = parts.headers.contains_key(header::COOKIE);
     let skip = trouble.as_ref().is_some_and(|trouble| trouble.skip);
@@ -213,14 +212,24 @@ fn same_origin(one: &str, other: &str) -> bool {
     origin(one).is_some_and(|one| Some(one) == origin(other))
 }
 
-/// Cuts `;x` out of every path segment, as the servlet container may.
-fn without_parameters(uri: &Uri) -> Uri {
-    if !uri.path().contains(';') {
-        return uri.clone();
+/// Reads a path as the servlet container does: `;x` may be cut out of segments, empty ones and `.` fall away, `..`
+/// goes up. Whoever matches paths in front of it must not be fooled by that.
+fn as_container(uri: &Uri, strip: bool) -> Uri {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in uri.path().split('/') {
+        let segment = if strip { segment.split(';').next().unwrap_or_default() } else { segment };
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
     }
-    let segments: Vec<&str> =
-        uri.path().split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
-    let mut text = segments.join("/");
+    let mut text = format!("/{}", segments.join("/"));
+    if uri.path().len() > 1 && uri.path().ends_with('/') && !segments.is_empty() {
+        text.push('/');
+    }
     if let Some(query) = uri.query() {
         text.push('?');
         text.push_str(query);
@@ -229,7 +238,7 @@ fn without_parameters(uri: &Uri) -> Uri {
 }
 
 /// Writes a request into the log that tests read. Credentials only by their kind.
-fn note(app: &App, number: u64, parts: &Parts, who: Option<&Who>) {
+fn note(app: &App, number: u64, target: &str, parts: &Parts, who: Option<&Who>) {
     let headers: Vec<_> = parts
         .headers
         .iter()
@@ -247,7 +256,7 @@ fn note(app: &App, number: u64, parts: &Parts, who: Option<&Who>) {
     app.remember(json!({
         "number": number,
         "method": parts.method.as_str(),
-        "target": parts.uri.to_string(),
+        "target": target,
         "headers": headers,
         "user": who.and_then(Who::name),
     }));
