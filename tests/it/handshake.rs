@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -52,13 +53,22 @@ impl Acceptor for Deaf {
 /// The agent's service: says what it was asked, and of some calls it never makes an answer.
 #[derive(Clone, Default)]
 struct Parrot {
-    hanging: Arc<Arc<()>>,
+    hanging: Arc<AtomicUsize>,
+}
+
+/// Counts a call for as long as it is held.
+struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Parrot {
     /// Calls that are under way and will not be answered.
     fn hanging(&self) -> usize {
-        Arc::strong_count(&*self.hanging) - 1
+        self.hanging.load(Ordering::SeqCst)
     }
 }
 
@@ -72,7 +82,10 @@ impl Service<Request<TunnelBody>> for Parrot {
     fn call(&mut self, request: Request<TunnelBody>) -> Self::Future {
         let peer = request.extensions().get::<String>().cloned().unwrap_or_default();
         let said = format!("{} {} from {peer}", request.method(), request.uri());
-        let hanging = request.uri().path().ends_with("/hang").then(|| Arc::clone(&*self.hanging));
+        let hanging = request.uri().path().ends_with("/hang").then(|| {
+            self.hanging.fetch_add(1, Ordering::SeqCst);
+            Held(Arc::clone(&self.hanging))
+        });
         Box::pin(async move {
             if let Some(_held) = hanging {
                 std::future::pending::<()>().await;
