@@ -52,6 +52,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
+    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::state"]),
+    // The whole site as the admin socket sees it.
+    ("agent::house", &["*"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
