@@ -51,7 +51,6 @@ struct Upstream {
 #[derive(Default)]
 struct States {
     paused: Gauge,
-    calls: Gauge,
     callers: Gauge,
     config_bad: Gauge,
     connected: Family<Slot, Gauge>,
@@ -69,7 +68,6 @@ impl States {
             "1 while every call is refused by the kill switch",
             states.paused.clone(),
         );
-        registry.register("calls_under_way", "Calls under way now", states.calls.clone());
         registry.register("callers", "Callers that have a key", states.callers.clone());
         let help = "1 while the configuration file is wrong and an older state of it is in force";
         registry.register("config_bad", help, states.config_bad.clone());
@@ -83,7 +81,6 @@ impl States {
 
     fn read(&self, status: &Status) {
         self.paused.set(status.paused.into());
-        self.calls.set(status.calls.cast_signed());
         self.callers.set(i64::try_from(status.callers).unwrap_or(i64::MAX));
         self.config_bad.set(status.config.error.is_some().into());
         self.bound.clear();

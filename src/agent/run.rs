@@ -1,6 +1,7 @@
 //! What starts and stops, and in which order.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::net::dial::{Proxy, Target};
-use crate::net::reload::{POLL_EVERY, watch_files};
+use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -70,10 +71,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         None => None,
     };
 
-    let mut watched = live.secret_files();
-    watched.push(file.to_owned());
-    let changes = watch_files(watched, POLL_EVERY, &tasks);
-    let take = move |config: Config| live.take(&config);
+    let changes = watch_files(vec![file.to_owned()], POLL_EVERY, &tasks);
+    let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
+    secrets.watch(live.secret_files());
+    let take = move |config: Config| {
+        let restart_needed = live.take(&config)?;
+        secrets.watch(live.secret_files());
+        Ok(restart_needed)
+    };
     let reload = reload::start(file, changes, clock.clone(), &tasks, Config::load, take);
 
     let relay = relay(&config)?;
@@ -227,6 +232,29 @@ fn status(site: &Site) -> Bytes {
         })
         .collect();
     json!({ "version": env!("CARGO_PKG_VERSION"), "upstreams": upstreams }).to_string().into()
+}
+
+/// A new secret in a file counts as a change of the configuration.
+struct SecretFiles {
+    known: HashSet<PathBuf>,
+    poke: Poke,
+    tasks: Tasks,
+}
+
+impl SecretFiles {
+    fn watch(&mut self, files: Vec<PathBuf>) {
+        let fresh: Vec<PathBuf> = files.into_iter().filter(|file| self.known.insert(file.clone())).collect();
+        if fresh.is_empty() {
+            return;
+        }
+        let mut changes = watch_files(fresh, POLL_EVERY, &self.tasks);
+        let poke = self.poke.clone();
+        self.tasks.spawn("secret files", async move {
+            while changes.next().await.is_some() {
+                poke.now();
+            }
+        });
+    }
 }
 
 /// SIGTERM or SIGINT.

@@ -180,6 +180,26 @@ async fn a_changed_configuration_counts_and_a_wrong_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_new_secret_counts_by_itself() {
+    let upstream = Upstream::start().await;
+    let site = Running::start(World::new(&upstream.url())).await;
+    let file = site.world.path().join("reader.pat");
+    let user = async || {
+        let answer = site.client.get(&host(), "/jira/rest/api/2/myself").await.unwrap();
+        (answer.status, answer.problem().map(str::to_owned))
+    };
+    assert_eq!(user().await.0, StatusCode::OK);
+    // Somebody else's token: the upstream answers as that somebody, which is not passed on.
+    crate::support::pki::write_private(&file, "pat-mallory\n");
+    eventually("the new token is used", Duration::from_secs(10), async || {
+        user().await.1.as_deref() == Some("identity-mismatch")
+    })
+    .await;
+    crate::support::pki::write_private(&file, "pat-reader\n");
+    eventually("and the next", Duration::from_secs(10), async || user().await.0 == StatusCode::OK).await;
+}
+
+#[tokio::test]
 async fn agent_and_relay_recover_from_a_crash() {
     let upstream = Upstream::start().await;
     let mut site = Running::start(World::new(&upstream.url())).await;

@@ -133,7 +133,7 @@ async fn what_others_may_read_is_not_taken() {
     let key = std::fs::read_dir(&state)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| text(path).ends_with(".key"))
+        .find(|path| path.extension().is_some_and(|end| end == "key"))
         .unwrap();
     for (path, wrong, right) in
         [(&key, 0o640, 0o600), (&state, 0o750, 0o700), (&state.join("callers.json"), 0o644, 0o600)]
