@@ -101,6 +101,9 @@ fn sign(app: &App, number: u64, who: &Who, has_cookie: bool, headers: &mut Heade
     };
     set("x-arequestid", format!("614x{number}x1"));
     set("x-anodeid", "node1".to_owned());
+    if app.is("asessionid", "sent") && who.name().is_some() {
+        set("x-asessionid", format!("s{number:x}"));
+    }
     let name = who.name().unwrap_or("anonymous");
     if !app.is("ausername", "absent") {
         set("x-ausername", if app.is("ausername", "percent") { percent(name) } else { name.to_owned() });

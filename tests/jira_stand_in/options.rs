@@ -119,6 +119,17 @@ pub(crate) const SWITCHES: &[Switch] = &[
         values: &["yes", "no"],
         meaning: "a call made with a token may create another token",
     },
+    Switch {
+        name: "pat-list",
+        values: &["last-accessed", "short", "user-key"],
+        meaning: "listed tokens show lastAccessedAt, not even that, or userKey as well",
+    },
+    Switch { name: "asessionid", values: &["absent", "sent"], meaning: "the answer header X-ASESSIONID" },
+    Switch {
+        name: "forwarded-host",
+        values: &["ignored", "honoured"],
+        meaning: "X-Forwarded-Host and -Proto change what serverInfo gives as baseUrl",
+    },
     Switch { name: "pat-delete", values: &["204", "200"], meaning: "the status of a token's deletion" },
     Switch {
         name: "assignee-null",

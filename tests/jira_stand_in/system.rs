@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -10,10 +10,17 @@ use crate::app::{App, Call};
 use crate::identity::Who;
 use crate::wire::{Fault, Reply, ok, status as with_status};
 
-pub(crate) async fn server_info(State(app): State<Arc<App>>) -> Reply {
+pub(crate) async fn server_info(State(app): State<Arc<App>>, headers: HeaderMap) -> Reply {
+    let forwarded = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let base = match forwarded("x-forwarded-host").filter(|_| app.is("forwarded-host", "honoured")) {
+        Some(host) => {
+            format!("{}://{host}{}", forwarded("x-forwarded-proto").unwrap_or("https"), app.context)
+        }
+        None => app.base.clone(),
+    };
     let (version, numbers) = app.profile().version();
     ok(json!({
-        "baseUrl": app.base, "version": version, "versionNumbers": numbers, "deploymentType": "Server",
+        "baseUrl": base, "version": version, "versionNumbers": numbers, "deploymentType": "Server",
         "buildNumber": numbers.iter().fold(0, |sum, number| sum * 1000 + number),
         "buildDate": "2026-03-01T00:00:00.000+0000", "databaseBuildNumber": 1, "serverTime": app.now(),
         "scmInfo": "stand-in", "serverTitle": "Jira (stand-in)",

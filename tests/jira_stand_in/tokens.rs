@@ -47,7 +47,19 @@ pub(crate) async fn create(call: Call, body: Bytes) -> Reply {
 pub(crate) async fn all(call: Call) -> Reply {
     let name = call.who.required()?;
     let world = call.app.world();
-    ok(world.tokens.values().filter(|token| token.user == name).map(show).collect())
+    let key = world.user(name).map(|user| user.key.clone());
+    let shown = world.tokens.values().filter(|token| token.user == name).map(|token| {
+        let mut value = show(token);
+        if let Some(members) = value.as_object_mut() {
+            if call.app.is("pat-list", "short") {
+                members.remove("lastAccessedAt");
+            } else if call.app.is("pat-list", "user-key") {
+                members.insert("userKey".to_owned(), key.clone().into());
+            }
+        }
+        value
+    });
+    ok(shown.collect())
 }
 
 pub(crate) async fn remove(call: Call, Path(id): Path<u64>) -> Reply {
