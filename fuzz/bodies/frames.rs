@@ -5,7 +5,7 @@ use outhaul::tunnel::frame::{Frame, Kind};
 use outhaul::tunnel::head::{Open, ResponseHead, decode_trailers, encode_trailers};
 
 /// One run.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let mut message = Bytes::copy_from_slice(input);
     let mut read = BytesMut::new();
     while let Ok(Some(frame)) = Frame::decode(&mut message) {

@@ -16,7 +16,7 @@ use outhaul::tunnel::session::{Event, Role, Session, Settings, StreamId};
 const MOST: u32 = 4;
 
 /// One run.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let mut input = Input(input);
     let role = if input.byte() & 1 == 0 { Role::Relay } else { Role::Agent };
     let settings = Settings {

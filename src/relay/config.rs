@@ -160,8 +160,7 @@ fn read_server<'d>(table: &mut Table<'d>, source: &'d Source<'d>) -> Option<Serv
     let public_url: Option<WssUrl> = table.optional("public-url");
     let public_url =
         public_url.or_else(|| zone.as_ref().map(|zone| WssUrl { host: zone.to_string(), port: 443 }));
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = table.integer("threads", 1..=1024, cores.min(1024) as u64);
+    let threads = table.integer("threads", 1..=1024, default_threads());
     Some(Server {
         listen: listen?,
         certificate: certificate?,
@@ -235,6 +234,15 @@ fn count(number: u64) -> usize {
 
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Handing a call from thread to thread costs about as much as relaying it, so a second core is better left to the
+/// rest of a small host.
+fn default_threads() -> u64 {
+    match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        1 | 2 => 1,
+        cores => cores.min(1024) as u64,
+    }
 }
 
 #[cfg(test)]

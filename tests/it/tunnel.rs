@@ -100,8 +100,8 @@ fn golden_frames_are_written_and_read_as_they_always_were() {
             assert!(Open::decode(read.payload).is_ok(), "{name}");
         }
     }
-    let golden: String =
-        VECTORS.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let golden: Vec<&str> = VECTORS.lines().filter(|line| !line.starts_with('#')).collect();
+    let expected: Vec<&str> = expected.lines().collect();
     assert_eq!(golden, expected, "the wire format changed: that needs a new protocol version");
 }
 

@@ -17,7 +17,6 @@ use crate::net::tls;
 
 /// Room for an answer's head, and the largest chunk read at once.
 const BUFFER: usize = 64 * 1024;
-const MAX_HEADERS: usize = 256;
 
 /// How to reach one node.
 pub(super) struct Target {
@@ -71,7 +70,6 @@ async fn http<S: Stream>(stream: S, tasks: &Tasks) -> Result<Connection, SendFau
     let (stream, counters) = Counted::new(stream);
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
-        .max_headers(MAX_HEADERS)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| SendFault::Unsendable(error.to_string()))?;

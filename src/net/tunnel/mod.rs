@@ -156,6 +156,11 @@ impl Tunnel {
         self.0.with_session(|session, _| session.is_usable())
     }
 
+    /// One more stream may be opened from here now.
+    pub fn has_room(&self) -> bool {
+        self.0.with_session(|session, _| session.has_room())
+    }
+
     /// Figures.
     pub fn stats(&self) -> Stats {
         self.0.stats()

@@ -29,6 +29,8 @@ pub use status::{AgentStatus, Health, UpstreamStatus};
 pub trait Line: Clone + Send + Sync + 'static {
     /// New streams may be opened.
     fn is_usable(&self) -> bool;
+    /// One more stream may be opened now.
+    fn has_room(&self) -> bool;
     /// No new streams; the agent connects anew.
     fn drain(&self, code: DrainCode, text: &str);
     /// Ends at once.
@@ -40,6 +42,9 @@ pub trait Line: Clone + Send + Sync + 'static {
 impl Line for Tunnel {
     fn is_usable(&self) -> bool {
         Tunnel::is_usable(self)
+    }
+    fn has_room(&self) -> bool {
+        Tunnel::has_room(self)
     }
     fn drain(&self, code: DrainCode, text: &str) {
         Tunnel::drain(self, code, text);

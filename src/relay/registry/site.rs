@@ -116,15 +116,17 @@ impl<L: Line> Site<L> {
         })
     }
 
-    /// The tunnel for a call, without waiting: the active agent's first usable slot; a standby's only for an
-    /// upstream it calls stateless.
+    /// The tunnel for a call, without waiting: the active agent's first usable slot, a later one while that is full;
+    /// a standby's only for an upstream it calls stateless.
     fn find_now(&self, upstream: Option<&str>) -> Result<Found<L>, Missing> {
         let state = lock(&self.state);
         let usable = |role: Role| {
             state.tunnels.values().filter(move |entry| entry.session.role == role && entry.line.is_usable())
         };
         let found = |entry: &Entry<L>| Found { line: entry.line.clone(), agent: entry.session.agent };
-        if let Some(entry) = usable(Role::Active).next() {
+        let with_room = usable(Role::Active).find(|entry| entry.line.has_room());
+        // Where all are full, the first one says so to the caller.
+        if let Some(entry) = with_room.or_else(|| usable(Role::Active).next()) {
             return Ok(found(entry));
         }
         let stateless =

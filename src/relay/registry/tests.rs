@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 
 #[derive(Debug, Clone, Default)]
-struct FakeLine(Arc<(AtomicBool, Mutex<Option<CloseCode>>)>);
+struct FakeLine(Arc<(AtomicBool, Mutex<Option<CloseCode>>, AtomicBool)>);
 
 impl FakeLine {
     fn closed(&self) -> Option<CloseCode> {
@@ -18,6 +18,9 @@ impl FakeLine {
 impl Line for FakeLine {
     fn is_usable(&self) -> bool {
         !self.0.0.load(Ordering::Relaxed) && self.closed().is_none()
+    }
+    fn has_room(&self) -> bool {
+        self.is_usable() && !self.0.2.load(Ordering::Relaxed)
     }
     fn drain(&self, _: DrainCode, _: &str) {
         self.0.0.store(true, Ordering::Relaxed);
@@ -86,6 +89,18 @@ async fn the_active_agents_lowest_usable_slot_is_taken() {
     assert!(bench.site().find(None).await.unwrap().line.is(&first));
     first.drain(DrainCode::Operator, "");
     assert!(bench.site().find(None).await.unwrap().line.is(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_tunnel_leaves_the_call_to_the_next_slot() {
+    let bench = Bench::new();
+    let agent = AgentId::generate();
+    let (first, ..) = bench.join(agent, Role::Active, 0);
+    let (second, ..) = bench.join(agent, Role::Active, 1);
+    first.0.2.store(true, Ordering::Relaxed);
+    assert!(bench.site().find(None).await.unwrap().line.is(&second));
+    second.0.2.store(true, Ordering::Relaxed);
+    assert!(bench.site().find(None).await.unwrap().line.is(&first), "the first says that all are full");
 }
 
 #[tokio::test(start_paused = true)]

@@ -290,6 +290,11 @@ impl Session {
         !self.closed && !self.drain_sent && !self.drain_seen
     }
 
+    /// One more stream may be opened from here now.
+    pub fn has_room(&self) -> bool {
+        self.is_usable() && self.open_out < self.settings.max_streams_out
+    }
+
     /// The session is over.
     pub fn is_closed(&self) -> bool {
         self.closed

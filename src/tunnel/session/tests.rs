@@ -136,7 +136,7 @@ impl End {
             }
             Step::Send(choice, amount) => self.pick(choice).into_iter().for_each(|id| self.send(id, amount)),
             Step::End(choice, trailers) => {
-                self.pick(choice).into_iter().for_each(|id| self.end(id, trailers))
+                self.pick(choice).into_iter().for_each(|id| self.end(id, trailers));
             }
             Step::Read(choice, amount) => {
                 if let Some(id) = self.pick(choice) {
