@@ -14,7 +14,7 @@ const PATH: &str = "/jira/rest/api/2/myself";
 const KILLS: usize = 25;
 
 #[tokio::test]
-#[ignore = "takes a minute: cargo test --test it -- --ignored fifty_kills --nocapture"]
+#[ignore = "half a minute of its own, and it prints: cargo test --test it -- --ignored fifty_kills --nocapture"]
 async fn fifty_kills() {
     let upstream = Upstream::start().await;
     let mut site = Running::start(World::new(&upstream.url())).await;
@@ -66,6 +66,5 @@ async fn fifty_kills() {
             at(90),
             at(100)
         );
-        assert!(at(90) < Duration::from_secs(2), "{what}: {times:?}");
     }
 }
