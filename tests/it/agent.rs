@@ -205,23 +205,27 @@ async fn agent_and_relay_recover_from_a_crash() {
     let mut site = Running::start(World::new(&upstream.url())).await;
     let path = "/jira/rest/api/2/myself";
 
-    // A call under way when the agent dies is told so, at once.
-    let slow = site.client.clone();
-    let under_way = async move { slow.get(&host(), "/jira/rest/api/2/x?sleep=30000").await };
+    // Calls under way when the agent dies are told so at once, and which of them may be sent again.
+    let (reading, writing) = (site.client.clone(), site.client.clone());
+    let read = async move { reading.get(&host(), "/jira/rest/api/2/x?sleep=30000").await.unwrap() };
+    let write = async move {
+        let path = "/jira/rest/api/2/issue/A-1/comment?sleep=30000";
+        writing.send(Method::POST, &host(), path, &json!({})).await.unwrap()
+    };
     let crash = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let both = async || upstream.seen().len() == 2;
+        eventually("the upstream has both calls", Duration::from_secs(10), both).await;
         site.agent.kill();
     };
-    let (answer, ()) =
-        tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(under_way, crash) })
-            .await
-            .unwrap();
-    let answer = answer.unwrap();
-    assert_eq!(
-        (answer.status, answer.problem()),
-        (StatusCode::BAD_GATEWAY, Some("agent-lost")),
-        "{answer:?}"
-    );
+    let all = async { tokio::join!(read, write, crash) };
+    let (read, write, ()) = tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+    for (answer, retry) in [(read, "safe"), (write, "never")] {
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{answer:?}");
+        let problem = answer.json();
+        assert_eq!(answer.problem(), Some("agent-lost"), "{problem}");
+        assert_eq!((&problem["outcome"], &problem["retry"]), (&"outcome-unknown".into(), &retry.into()));
+    }
+    assert_eq!(upstream.seen().len(), 2, "a call was sent twice");
 
     site.agent = site.world.start_agent();
     // The relay holds a call for a site it has just seen.
@@ -245,7 +249,8 @@ async fn an_orderly_stop_lets_calls_under_way_finish() {
     let slow = site.client.clone();
     let under_way = async move { slow.get(&host(), "/jira/rest/api/2/x?sleep=2000").await };
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let there = async || !upstream.seen().is_empty();
+        eventually("the upstream has the call", Duration::from_secs(10), there).await;
         site.agent.signal("TERM");
     };
     let (answer, ()) = tokio::join!(under_way, stop);
