@@ -96,7 +96,7 @@ impl Proxy {
         let body = request.into_body();
         let body = if prepared.length.is_none() && rarely_has_body(method) && !body.is_end_stream() {
             let patience = self.upstream.config().idle_timeout;
-            let first = tokio::time::timeout(patience, first_frame(body)).await.map_err(|_| {
+            let first = Box::pin(tokio::time::timeout(patience, first_frame(body))).await.map_err(|_| {
                 Problem::new(Code::CallerTooSlow, format!("No byte of the body arrived for {patience:?}."))
             })?;
             Outgoing::new(first, None, limit, clock)
@@ -158,7 +158,7 @@ impl Proxy {
         match expected.judge(status, answer.headers()) {
             Verdict::Right => Ok(()),
             Verdict::Refused => match means.credential {
-                Some(credential) if self.verdicts.is_dead(&self.upstream, credential).await => {
+                Some(credential) if Box::pin(self.verdicts.is_dead(&self.upstream, credential)).await => {
                     Err(problems::dead(&self.upstream, user))
                 }
                 _ => Ok(()),

@@ -73,7 +73,8 @@ impl Pool {
             }
         }
         self.make_room();
-        let connection = self.target.connect(&self.tasks).await?;
+        // Rare, and large: every call would carry and move its state.
+        let connection = Box::pin(self.target.connect(&self.tasks)).await?;
         Ok(Lease { connection, pool: Arc::clone(self), _slot: slot })
     }
 

@@ -180,16 +180,8 @@ impl StreamHandle {
         bytes: &mut Bytes,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Result<bool, StreamFault>> {
-        // The waker goes in first: an event between the two locks is then not missed.
-        {
-            let mut mail = self.inbox.lock();
-            if let Some(fault) = &mail.fault {
-                return Poll::Ready(Err(fault.clone()));
-            }
-            if mail.stopped {
-                return Poll::Ready(Ok(false));
-            }
-            keep_waker(&mut mail.writer, context);
+        if let Some(over) = self.send_is_over(context) {
+            return Poll::Ready(over);
         }
         let before = bytes.len();
         self.shared.with_session(|session, _| session.send_data(self.id, bytes));
@@ -198,18 +190,25 @@ impl StreamHandle {
 
     /// Pending until there is room for body bytes. `Ok(false)`: the peer needs no more.
     pub(super) fn poll_room(&self, context: &mut std::task::Context<'_>) -> Poll<Result<bool, StreamFault>> {
-        {
-            let mut mail = self.inbox.lock();
-            if let Some(fault) = &mail.fault {
-                return Poll::Ready(Err(fault.clone()));
-            }
-            if mail.stopped {
-                return Poll::Ready(Ok(false));
-            }
-            keep_waker(&mut mail.writer, context);
+        if let Some(over) = self.send_is_over(context) {
+            return Poll::Ready(over);
         }
         let room = self.shared.lock().session.room(self.id);
         if room > 0 { Poll::Ready(Ok(true)) } else { Poll::Pending }
+    }
+
+    /// Whether nothing more can be sent. If not, the task's waker is kept, before anybody looks for room: an event
+    /// between the two locks is then not missed.
+    fn send_is_over(&self, context: &std::task::Context<'_>) -> Option<Result<bool, StreamFault>> {
+        let mut mail = self.inbox.lock();
+        if let Some(fault) = &mail.fault {
+            return Some(Err(fault.clone()));
+        }
+        if mail.stopped {
+            return Some(Ok(false));
+        }
+        keep_waker(&mut mail.writer, context);
+        None
     }
 
     pub(super) fn reset(&self, code: ResetCode) {
