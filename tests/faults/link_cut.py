@@ -121,6 +121,10 @@ def main():
     started = []
     try:
         ip("netns", "add", site)
+        # In a chroot or a narrow container a namespace can be made and not entered.
+        if subprocess.run(["ip", "netns", "exec", relay, "true"]).returncode != 0:
+            print("network namespaces can't be entered here")
+            return SKIPPED
         ip("link", "add", "oh-r", "netns", relay, "type", "veth", "peer", "name", "oh-s", "netns", site)
         for namespace, device, address in ((relay, "oh-r", RELAY_ADDRESS), (site, "oh-s", SITE_ADDRESS)):
             ip("-n", namespace, "addr", "add", f"{address}/24", "dev", device)
