@@ -13,8 +13,9 @@ mod doors;
 mod faults;
 mod handshake;
 mod net;
-mod policy;
+
 mod proxy;
 mod relay;
+mod rules;
 mod support;
 mod tunnel;
