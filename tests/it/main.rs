@@ -13,7 +13,6 @@ mod doors;
 mod faults;
 mod handshake;
 mod net;
-
 mod proxy;
 mod relay;
 mod rules;
