@@ -25,9 +25,9 @@ mod target;
 mod trust;
 mod value;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use fnv::FnvHashMap;
 use http::Method;
 
 use crate::common::ids::{CallerName, UpstreamName};
@@ -89,7 +89,7 @@ impl Call {
 pub struct Policy {
     rules: Vec<Arc<Rule>>,
     denials: Vec<Arc<Denial>>,
-    upstreams: HashMap<UpstreamName, Compiled>,
+    upstreams: FnvHashMap<UpstreamName, Compiled>,
     max_held_body: ByteSize,
 }
 
@@ -114,7 +114,7 @@ impl Policy {
 
     /// Compiles the rules that allow and those that deny.
     pub fn with_denials(rules: Vec<Rule>, denials: Vec<Denial>) -> Self {
-        let mut upstreams: HashMap<UpstreamName, Compiled> = HashMap::new();
+        let mut upstreams: FnvHashMap<UpstreamName, Compiled> = FnvHashMap::default();
         for (rule, number) in rules.iter().zip(0..) {
             let compiled = upstreams.entry(rule.upstream().clone()).or_default();
             compiled.allowed.insert(rule.allow().pattern(), rule.callers(), number);
