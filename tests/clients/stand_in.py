@@ -3,63 +3,12 @@
 
 usage: stand_in.py PROGRAM
 """
-import base64
-import json
-import subprocess
 import sys
-import urllib.error
-import urllib.request
+
+from stand_in_process import StandIn
 
 PROGRAM = sys.argv[1]
 done = 0
-
-
-class Keep(urllib.request.HTTPRedirectHandler):
-    """Redirects are answers here."""
-
-    def redirect_request(self, *arguments):
-        return None
-
-
-opener = urllib.request.build_opener(Keep)
-
-
-class StandIn:
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE, text=True)
-        self.about = json.loads(self.process.stdout.readline())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(10)
-
-    def call(self, method, path, user=None, body=None, token=None, basic=None, headers=None, control=False):
-        url = (self.about["control_url"] if control else self.about["url"]) + path
-        request = urllib.request.Request(url, method=method)
-        if user:
-            token = self.about["pats"][user]
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        if basic:
-            request.add_header("Authorization", "Basic " + base64.b64encode(basic.encode()).decode())
-        if body is not None:
-            request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            request.add_header("Content-Type", "application/json")
-        for name, value in (headers or {}).items():
-            request.add_header(name, value)
-        try:
-            answer = opener.open(request, timeout=20)
-        except urllib.error.HTTPError as error:
-            answer = error
-        text = answer.read()
-        try:
-            text = json.loads(text)
-        except ValueError:
-            text = text.decode(errors="replace")
-        return answer.status, answer.headers, text
 
 
 def check(what, found, *wanted):
@@ -71,7 +20,7 @@ def check(what, found, *wanted):
 
 
 API = "/rest/api/2"
-with StandIn("--base-url", "https://jira.corp.invalid/jira") as jira:
+with StandIn(PROGRAM, "--base-url", "https://jira.corp.invalid/jira") as jira:
     call = jira.call
     status, headers, me = call("GET", f"{API}/myself", "alice")
     check("a token is its user", (status, headers["X-AUSERNAME"], me["name"]), (200, "alice", "alice"))
@@ -140,11 +89,11 @@ with StandIn("--base-url", "https://jira.corp.invalid/jira") as jira:
     check("the context path", call("GET", "/../rest/api/2/serverInfo")[0], 404)
     check("paths as the container reads them", call("GET", "/rest/x/..//api/2;y=1/serverInfo")[0], 200)
 
-with StandIn("--profile", "11.3") as jira:
+with StandIn(PROGRAM, "--profile", "11.3") as jira:
     check("Basic in 11.3", jira.call("GET", f"{API}/myself", basic="carol:carol-password")[0], 401)
     check("sessions in 11.3", jira.call("POST", "/rest/auth/1/session", body={"username": "a", "password": "b"})[0], 403)
     check("tokens in 11.3", jira.call("GET", f"{API}/myself", "carol")[0], 200)
-with StandIn("--profile", "8.20", "--switch", "framing=length", "--switch", "ausername=absent") as jira:
+with StandIn(PROGRAM, "--profile", "8.20", "--switch", "framing=length", "--switch", "ausername=absent") as jira:
     status, headers, body = jira.call("GET", f"{API}/issue/createmeta?projectKeys=DEMO", "alice")
     check("the old createmeta in 8.20", (status, body["projects"][0]["key"]), (200, "DEMO"))
     check("its switches", (headers["X-AUSERNAME"], headers["Transfer-Encoding"]), (None, None))

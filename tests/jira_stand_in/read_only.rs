@@ -26,9 +26,11 @@ pub(crate) async fn show(call: Call) -> Reply {
     let mode = call.app.read_only().clone();
     let enabled = mode.is_some();
     let mode = mode.unwrap_or_default();
-    ok(
-        json!({ "enabled": enabled, "message": mode.message, "endTime": mode.end_time, "timeZone": "Etc/UTC" }),
-    )
+    let mut shown = json!({ "enabled": enabled, "message": mode.message, "timeZone": "Etc/UTC" });
+    if let (Some(members), Some(end)) = (shown.as_object_mut(), mode.end_time) {
+        members.insert("endTime".to_owned(), end.into());
+    }
+    ok(shown)
 }
 
 /// The refusal of a write. A search is none, although it may be a POST.

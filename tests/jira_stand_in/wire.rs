@@ -117,8 +117,13 @@ pub(crate) fn status(status: u16, value: Value) -> Reply {
 
 /// 204.
 pub(crate) fn nothing() -> Reply {
+    empty(204)
+}
+
+/// Some status without a body, as the document has it for what is only done.
+pub(crate) fn empty(status: u16) -> Reply {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = code(status);
     Ok(response)
 }
 
