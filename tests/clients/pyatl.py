@@ -110,7 +110,7 @@ def whole_run_of_jira(url, form):
     refused("a call that no rule allows", lambda: jira.user_create("x", "x@corp.invalid", "X"), 403, "policy-refused",
             "No rule of this site allows POST")
     stranger = Jira(url=url, token="ohk_nobody0000000_x", timeout=60)
-    refused("a caller nobody knows", stranger.projects, 401, "caller-unknown", "API key")
+    refused("a caller nobody knows", stranger.projects, 401, "caller-unknown", "Unauthorized")
     basic = Jira(url=url, username="anyone", password=DEMO["caller_key"], timeout=60)
     check("the key as password of Basic", basic.myself()["name"] == "svc-outhaul")
 

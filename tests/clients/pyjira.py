@@ -21,12 +21,13 @@ if len(sys.argv) > 2:
     check(f"this is version {sys.argv[2]}", library.__version__ == sys.argv[2], library.__version__)
 
 
-def refused(what, call, status, code):
+def refused(what, call, status, code, why):
     try:
         call()
     except JIRAError as error:
         found = (error.status_code, error.response.headers.get("Outhaul-Problem"))
         check(what, found == (status, code), found)
+        check("and the library shows the reason alone", error.text.startswith(why), error.text)
         return error
     raise SystemExit(f"FAILED: {what}: it was not refused")
 
@@ -109,8 +110,9 @@ def whole_run(url, form):
     check("delete", state(issue.key) is None, state(issue.key))
 
     refused("a call that no rule allows",
-            lambda: jira._session.get(f"{url}/rest/pat/latest/tokens"), 403, "policy-refused")
-    refused("a caller nobody knows", lambda: connect(url, "ohk_nobody0000000_x"), 401, "caller-unknown")
+            lambda: jira._session.get(f"{url}/rest/pat/latest/tokens"), 403, "policy-refused", "No rule of this site allows GET")
+    refused("a caller nobody knows", lambda: connect(url, "ohk_nobody0000000_x"), 401, "caller-unknown",
+            "This key is not one of this site's")
 
 
 def missing(jira, key):
