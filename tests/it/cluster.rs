@@ -76,6 +76,30 @@ async fn a_node_that_does_not_run_gets_no_calls() {
     assert_eq!(after[2], before[2] + 40);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_503_has_its_node_asked_at_once() {
+    let jira = Jira::start(2, &[]).await;
+    let site = site(&jira).await;
+    seen(&site, &["up", "up"]).await;
+    // It has just been asked, and would not be again for 15 s.
+    let asked = jira.asked("node2").await;
+    eventually("node2 is asked again", Duration::from_secs(40), async || jira.asked("node2").await > asked)
+        .await;
+    jira.post("/node/node2/status/MAINTENANCE").await;
+    let mut refused = 0;
+    for _ in 0..4 {
+        let answer = site.client.get(&host(), ISSUE).await.unwrap();
+        assert_eq!(answer.problem(), None, "Jira's own answer passes");
+        refused += usize::from(answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!((1..=2).contains(&refused), "{refused} of 4 met it in turn");
+    eventually("node2 is seen down", Duration::from_secs(8), async || {
+        site.world.status().await["upstreams"][0]["nodes"][1]["health"] == "down"
+    })
+    .await;
+    assert_eq!(answering(&site).await, ["node1"]);
+}
+
 /// The headers of rate limiting, as they came.
 fn budget(headers: &HeaderMap) -> Vec<String> {
     ["limit", "remaining", "fillrate", "interval-seconds"]

@@ -86,6 +86,13 @@ impl Jira {
         (1..=self.nodes.len()).map(node).collect()
     }
 
+    /// How often a node was asked how it is, of the last requests.
+    pub(crate) async fn asked(&self, node: &str) -> usize {
+        let log = exchange(Method::GET, &format!("{}/requests", self.control), None, "").await.json();
+        let entries = log.as_array().unwrap().iter();
+        entries.filter(|entry| entry["node"] == node && entry["target"] == "/status").count()
+    }
+
     /// Asks a node without agent and relay.
     pub(crate) async fn direct(&self, node: usize, method: Method, path: &str, body: &str) -> Answer {
         exchange(method, &format!("{}{path}", self.nodes[node]), Some(TOKEN), body).await
