@@ -183,7 +183,31 @@ def whole_run_of_service_desk(url, form):
             "No rule of this site allows POST")
 
 
+def rate_limited():
+    """Jira's limits reach the library, which then waits as they say; nothing on the way tries again for it."""
+    print("rate limited")
+
+    def asked():
+        return sum(one["target"].endswith("/myself") for one in control("/requests"))
+
+    control("/rate-limit", "POST", {"capacity": 1, "fill-rate": 1, "interval-seconds": 60})
+    before = asked()
+    plain = Jira(url=DEMO["base_url"], token=DEMO["caller_key"], timeout=60, advanced_mode=True, retry_with_header=False)
+    answers = [plain.myself() for _ in range(2)]
+    headers = answers[1].headers
+    check("the second is too much", [one.status_code for one in answers] == [200, 429], answers)
+    check("and is told so by Jira", (headers["X-RateLimit-Limit"], headers["X-RateLimit-Interval-Seconds"]) == ("1", "60"), headers)
+    check("each was sent once", asked() - before == 2, asked() - before)
+    control("/rate-limit", "POST", {"capacity": 1, "fill-rate": 1, "interval-seconds": 2})
+    patient = Jira(url=DEMO["base_url"], token=DEMO["caller_key"], timeout=60, backoff_and_retry=True, max_backoff_retries=9)
+    names = [patient.myself()["name"] for _ in range(2)]
+    check("with patience all come through", names == ["svc-outhaul"] * 2, names)
+    check("in more calls than two", asked() - before > 4, asked() - before)
+    control("/rate-limit", "DELETE")
+
+
 for form, url in FORMS:
     whole_run_of_jira(url, form)
     whole_run_of_service_desk(url, form)
+rate_limited()
 finish()
