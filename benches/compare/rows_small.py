@@ -65,9 +65,9 @@ def policy(stage):
 
 # Of all four downloads together, bytes a second.
 CAP = 20_000_000
-# The narrow line: what waits before it, all connections together, and what the kernel may hold before it. About what a
-# TCP connection has on its way when its path is short.
-NARROW = {"rate": CAP, "in-flight": 64 * 1024, "receive-buffer": 64 * 1024}
+# The narrow line: what waits in its queue, all connections together, as at the port of a router; and next to nothing in
+# the kernel before that queue, which no router has.
+NARROW = {"rate": CAP, "in-flight": 128 * 1024, "receive-buffer": 16 * 1024}
 BESIDE = 4
 
 

@@ -1,7 +1,8 @@
 //! A line between two sides: TCP connections handed on with a delay, a rate, or both.
 //!
 //! It stands in for a long or narrow network where the kernel can't make one. A delay holds each piece back by that
-//! time in each direction, in order. A rate belongs to the line, not to a connection: all connections of one direction
+//! time in each direction, in order; its place on the line is free again when word of its arrival is back, as TCP's
+//! window is. A rate belongs to the line, not to a connection: all connections of one direction
 //! share one queue, first come, first served, as at the port of a router; who finds it full waits.
 
 use std::net::SocketAddr;
@@ -31,7 +32,8 @@ pub(crate) struct Arguments {
     /// Bytes a second each way, for all connections together. None: as fast as the machine can.
     #[arg(long)]
     rate: Option<u64>,
-    /// Bytes on their way in one direction: of all connections where there is a rate, else of one.
+    /// Bytes on their way in one direction and not known to have arrived: of all connections where there is a rate,
+    /// else of one.
     #[arg(long, default_value_t = 16 << 20)]
     in_flight: usize,
     /// Bytes that the kernel may hold before the line. None: as it likes.
@@ -56,6 +58,8 @@ struct Narrow {
 
 /// A piece, when it is to arrive, and its place on the line.
 type Piece = (Instant, Bytes, OwnedSemaphorePermit);
+/// Where places go with the time from which they are free again.
+type Arrived = mpsc::Sender<(Instant, OwnedSemaphorePermit)>;
 
 pub(crate) async fn run(line: Arguments) -> Outcome<()> {
     let socket = socket(&line)?;
@@ -97,8 +101,11 @@ fn join(near: TcpStream, far: TcpStream, out: Direction, back: Direction, tasks:
     let (far_read, far_write) = far.into_split();
     for (read, write, direction) in [(near_read, far_write, out), (far_read, near_write, back)] {
         let (send, receive) = mpsc::channel(PIECES);
+        let (arrived, known) = mpsc::channel(PIECES);
+        let delay = direction.delay;
         tasks.spawn_detached(take_in(read, direction, send));
-        tasks.spawn_detached(give_out(write, receive));
+        tasks.spawn_detached(give_out(write, receive, delay, arrived));
+        tasks.spawn_detached(free_places(known));
     }
 }
 
@@ -125,7 +132,12 @@ async fn take_in(mut read: OwnedReadHalf, direction: Direction, send: mpsc::Send
     }
 }
 
-async fn give_out(mut write: OwnedWriteHalf, mut receive: mpsc::Receiver<Piece>) {
+async fn give_out(
+    mut write: OwnedWriteHalf,
+    mut receive: mpsc::Receiver<Piece>,
+    delay: Duration,
+    arrived: Arrived,
+) {
     while let Some((arrives, piece, permit)) = receive.recv().await {
         if arrives > Instant::now() {
             tokio::time::sleep_until(arrives).await;
@@ -133,10 +145,21 @@ async fn give_out(mut write: OwnedWriteHalf, mut receive: mpsc::Receiver<Piece>)
         if write.write_all(&piece).await.is_err() {
             return;
         }
-        drop(permit);
+        if delay.is_zero() {
+            drop(permit);
+        } else if arrived.send((Instant::now() + delay, permit)).await.is_err() {
+            return;
+        }
     }
     // It fails only on a connection that is gone.
     let _ = write.shutdown().await;
+}
+
+async fn free_places(mut known: mpsc::Receiver<(Instant, OwnedSemaphorePermit)>) {
+    while let Some((free, permit)) = known.recv().await {
+        tokio::time::sleep_until(free).await;
+        drop(permit);
+    }
 }
 
 impl Direction {
