@@ -3,7 +3,7 @@ import re
 import subprocess
 
 from nginx import BIG
-from processes import start
+from processes import Fault, start
 
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
 CA = []
@@ -18,7 +18,7 @@ def wrk(contestant, connections, seconds):
                           timeout=seconds + 60)
     text = done.stdout
     if done.returncode != 0 or "requests in" not in text:
-        raise SystemExit(f"wrk failed at {contestant['name']}:\n{text}")
+        raise Fault(f"wrk failed at {contestant['name']}:\n{text}")
     errors = []
     for line in re.findall(r"^\s*(Non-2xx or 3xx responses: \d+|Socket errors: .*)$", text, re.M):
         errors.append(line.strip())
@@ -78,4 +78,4 @@ def check(contestant):
         command += ["-H", header]
     done = subprocess.run(command + [contestant["json"]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0 or not done.stdout.endswith("\n200") or '"BENCH-1"' not in done.stdout:
-        raise SystemExit(f"{contestant['name']} does not answer as it should:\n{done.stdout[:2000]}")
+        raise Fault(f"{contestant['name']} does not answer as it should:\n{done.stdout[:2000]}")

@@ -5,7 +5,7 @@ import re
 
 import processes
 from nginx import BIG_PATH, JSON_PATH, USER
-from processes import free_port, listens, run, start, wait
+from processes import Fault, free_port, listens, run, start, wait
 
 ZONE = "outhaul.localhost"
 
@@ -79,7 +79,7 @@ def rules(count):
     return "".join(text)
 
 
-class Refused(Exception):
+class Refused(Fault):
     """The agent does not take its configuration."""
 
 
@@ -124,8 +124,8 @@ class Agent:
         self.program = [stage.agent_program, "--config", self.config]
         try:
             run([*self.program, "check-config"])
-        except SystemExit as refusal:
-            raise Refused(str(refusal)[:1000]) from None
+        except Fault as refusal:
+            raise Refused(str(refusal).split("\n", 1)[-1].strip()[:1000]) from None
         relay.command("site", "add", site)
         token = re.search(r"oht_[\w-]+", relay.command("site", "enrol", site)).group()
         run([*self.program, "enrol", "--token", token])

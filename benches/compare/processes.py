@@ -7,6 +7,11 @@ import subprocess
 import time
 from pathlib import Path
 
+
+class Fault(Exception):
+    """Something does not work, so that its row can't be measured."""
+
+
 _started = []
 _others = set()
 _next_port = [15000 + os.getpid() * 61 % 17000]
@@ -40,7 +45,7 @@ def run(arguments, seconds=60, fine=(0,)):
     done = subprocess.run([str(one) for one in arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=seconds)
     if done.returncode not in fine:
-        raise SystemExit(f"{' '.join(map(str, arguments))} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+        raise Fault(f"{' '.join(map(str, arguments))} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
@@ -52,9 +57,9 @@ def wait(what, holds, process=None, seconds=30):
         if found:
             return found
         if process is not None and process.poll() is not None:
-            raise SystemExit(f"{what}: the process ended ({process.returncode}):\n{tail(process.log)}")
+            raise Fault(f"{what}: the process ended ({process.returncode}):\n{tail(process.log)}")
         time.sleep(0.02)
-    raise SystemExit(f"{what}: waited {seconds} s in vain\n{tail(process.log) if process else ''}")
+    raise Fault(f"{what}: waited {seconds} s in vain\n{tail(process.log) if process else ''}")
 
 
 def listens(port):

@@ -110,7 +110,8 @@ def fleet(found):
 def restart(found):
     print(f"\n{found['agents']:,} agents after the relay was killed and started again")
     print(f"  the relay listened after {found['started']:.2f} s; all were back after {found['seconds']:.1f} s "
-          f"({found['attempts']:,} attempts); {found['up']:,} are up a second later")
+          f"({found['attempts']:,} attempts, {found['busy']:,} turned away as too many at once); {found['up']:,} are up a "
+          "second later")
     for fault, count in found["faults"].items():
         print(f"  {count:,} times: {fault}")
 
@@ -123,4 +124,4 @@ def policy(found, refused):
             print(f"  {count:,} rules against 10: requests/s {show_ratio(ratio(each, few, 'rate'))}, "
                   f"CPU {show_ratio(ratio(each, few, 'cpu'))}")
     for count, why in refused.items():
-        print(f"  !! {count:,} rules are refused:\n{why}")
+        print(f"  !! {count:,} rules are refused: {why}")
