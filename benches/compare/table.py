@@ -28,8 +28,9 @@ def show(one, digits=0):
 
 
 def errors(found):
-    """All that went wrong in a list of measurements, once each."""
-    return sorted({error for one in found for error in one["errors"]})
+    """What went wrong in a list of measurements: in how many, and the first of it."""
+    wrong = [one["errors"] for one in found if one["errors"]]
+    return [f"in {len(wrong)} of {len(found)} rounds, such as: {'; '.join(wrong[0])}"] if wrong else []
 
 
 def lay_out(head, rows):
