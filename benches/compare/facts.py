@@ -1,4 +1,5 @@
 """What must be known of the machine and the programs to read the figures."""
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,10 @@ def first_line(command):
         return ""
 
 
+def digest(program):
+    return hashlib.sha256(program.read_bytes()).hexdigest()[:16]
+
+
 def gather(bins):
     cpu = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     memory = re.search(r"^MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(), re.M)
@@ -31,5 +36,7 @@ def gather(bins):
         "wrk": first_line(["wrk", "-v"]).split(" Copyright")[0], "curl": " ".join(first_line(["curl", "-V"]).split()[:2]),
         "outhaul": first_line([str(bins / "outhaul-relay"), "--version"]), "programs": str(bins),
         "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime((bins / "outhaul-relay").stat().st_mtime)),
+        # Which programs these are; the commit is that of this checkout, which BIN need not be.
+        "sha256": {one: digest(bins / one) for one in ("outhaul-relay", "outhaul-agent")},
         "commit": commit + (" and changes" if changed else ""),
     }
