@@ -247,3 +247,6 @@ fn passed(
     };
     Response::from_parts(head, body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,9 @@ mod calls;
 mod connections;
 mod crowd;
 mod identity;
+mod jql;
 mod links;
+mod spellings;
 
 use std::future::Future;
 use std::net::SocketAddr;
