@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header;
 use http_body::{Body, Frame, SizeHint};
 
+use super::headers;
 use super::rewrite::Rewriter;
 use crate::agent::counters::UnderWay;
 use crate::agent::upstream::{AnswerBody, AnswerFault, BoxError};
@@ -123,7 +123,7 @@ fn pass(frame: Frame<Bytes>, trailers: bool) -> Option<Frame<Bytes>> {
         Err(frame) => Some(frame),
         Ok(_) if !trailers => None,
         Ok(mut fields) => {
-            fields.remove(header::SET_COOKIE);
+            headers::trailers(&mut fields);
             Some(Frame::trailers(fields))
         }
     }

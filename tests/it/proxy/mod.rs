@@ -4,6 +4,7 @@ mod bodies;
 mod calls;
 mod connections;
 mod crowd;
+mod fields;
 mod identity;
 mod jql;
 mod links;
