@@ -215,15 +215,14 @@ impl Names {
     fn of(table: &'static [Field], wanted: &[Verdict]) -> Self {
         let mut names = Self::default();
         for field in table.iter().filter(|field| wanted.contains(&field.verdict)) {
-            match field.name.strip_suffix('*') {
-                Some(stem) => names.stems.push(stem),
-                None => {
-                    let places = names.by_length.len().max(field.name.len() + 1);
-                    names.by_length.resize(places, Vec::new());
-                    if let Some(place) = names.by_length.get_mut(field.name.len()) {
-                        place.push(field.name);
-                    }
-                }
+            if let Some(stem) = field.name.strip_suffix('*') {
+                names.stems.push(stem);
+                continue;
+            }
+            let places = names.by_length.len().max(field.name.len() + 1);
+            names.by_length.resize(places, Vec::new());
+            if let Some(place) = names.by_length.get_mut(field.name.len()) {
+                place.push(field.name);
             }
         }
         names
