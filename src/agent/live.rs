@@ -10,6 +10,7 @@ use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
 use super::front::Site;
+use super::idempotency::Ledger;
 use super::proxy::{Proxy, Verdicts};
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
@@ -23,6 +24,7 @@ pub struct Live {
     started: Config,
     site: Arc<ArcSwap<Site>>,
     verdicts: Arc<Verdicts>,
+    ledger: Ledger,
     clock: Clock,
     tasks: Tasks,
 }
@@ -38,12 +40,18 @@ impl Live {
         }
         let site = site(&config, upstreams, callers, Arc::new(credentials));
         let site = Arc::new(ArcSwap::from_pointee(site));
-        Ok(Self { started: config, site, verdicts, clock, tasks: tasks.clone() })
+        let ledger = Ledger::new(config.idempotency, clock.clone());
+        Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
     }
 
     /// What the front decides by, always the newest.
     pub fn site(&self) -> Arc<ArcSwap<Site>> {
         self.site.clone()
+    }
+
+    /// The calls with a key that are remembered.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
     }
 
     /// The files with secrets, whose change counts as one of the configuration.
@@ -61,6 +69,7 @@ impl Live {
         }
         let site = site(config, upstreams, old.callers.clone(), old.credentials.clone());
         self.site.store(Arc::new(site));
+        self.ledger.set_limits(config.idempotency);
         Ok(self.started.needs_restart(config))
     }
 }

@@ -56,7 +56,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let pause = Pause::load(&config.state);
     let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
     let (site, calls) = (live.site(), CallMetrics::new());
-    let front = Front::new(site.clone(), pause.clone(), calls.clone());
+    let front =
+        Front::new(site.clone(), pause.clone(), calls.clone()).remembering(live.ledger(), tasks.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =

@@ -5,6 +5,7 @@ mod calls;
 mod connections;
 mod crowd;
 mod fields;
+mod idempotency;
 mod identity;
 mod jql;
 mod links;

@@ -167,6 +167,7 @@ pub const ANSWER: &[Field] = &[
     never("alt-svc", "Names other addresses for the application, where the caller can't reach it"),
     judged("connection", "The fields it names do not pass, but for Content-Length and Content-Type"),
     never("keep-alive", HOP),
+    never("outhaul-*", "Marks what Outhaul itself says; an application can't"),
     never("proxy-authenticate", "Between the agent and a proxy"),
     never("proxy-authentication-info", "Between the agent and a proxy"),
     never("proxy-connection", HOP),
