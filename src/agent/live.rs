@@ -131,6 +131,10 @@ mod tests {
         assert_eq!(site.load().policy.rules().len(), 1);
         assert!(Arc::ptr_eq(&before, site.load().upstreams[&jira].upstream()));
 
+        assert_eq!(live.ledger().usage().limits.max_keys, 100_000);
+        live.take(&config(&format!("{rule}[idempotency]\nmax-keys = 7\n"))).unwrap();
+        assert_eq!(live.ledger().usage().limits.max_keys, 7);
+
         let state = "[state]\ndirectory = \"/elsewhere\"\n";
         assert_eq!(live.take(&config(state)).unwrap(), ["state.directory"]);
         assert_eq!(live.take(&config(&format!("{rule}{state}"))).unwrap(), ["state.directory"], "still");

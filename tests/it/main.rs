@@ -17,3 +17,4 @@ mod proxy;
 mod relay;
 mod support;
 mod tunnel;
+mod whole_way;

@@ -208,7 +208,8 @@ impl Book {
         self.next
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Lets go of what is over; each call does so too.
+    pub fn forget(&mut self, now: Instant) {
         while let Some(entry) = self.finished.first_entry() {
             if now.saturating_duration_since(entry.get().0) < self.limits.keep {
                 return;

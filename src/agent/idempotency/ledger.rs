@@ -39,6 +39,8 @@ pub struct Usage {
     pub keys: usize,
     /// Bytes of answers.
     pub bytes: u64,
+    /// The bounds.
+    pub limits: Limits,
 }
 
 impl Ledger {
@@ -54,8 +56,10 @@ impl Ledger {
 
     /// How much is remembered now.
     pub fn usage(&self) -> Usage {
-        let book = self.book();
-        Usage { keys: book.keys(), bytes: book.bytes() }
+        let now = self.clock.now();
+        let mut book = self.book();
+        book.forget(now);
+        Usage { keys: book.keys(), bytes: book.bytes(), limits: book.limits() }
     }
 
     /// A call arrives.

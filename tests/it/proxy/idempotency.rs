@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use http_body::Frame;
 use http_body_util::StreamBody;
-use outhaul::agent::idempotency::{Ledger, Limits, Usage};
+use outhaul::agent::idempotency::{Ledger, Limits};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -72,6 +72,12 @@ async fn send(world: &World, key: &str, body: &'static str) -> Answer {
     read(world.call(request("POST", "/jira/anon/issue?a=1", key, body)).await).await
 }
 
+/// How many keys and bytes are remembered.
+fn kept(ledger: &Ledger) -> (usize, u64) {
+    let usage = ledger.usage();
+    (usage.keys, usage.bytes)
+}
+
 fn document(answer: &Answer) -> serde_json::Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
@@ -122,7 +128,7 @@ async fn only_calls_that_act_are_remembered() {
         assert_eq!(read(world.call(request.body(Full::<Bytes>::default()).unwrap()).await).await.status, 201);
         assert_eq!(world.post("/jira/anon/x", "no key").await.status, 201);
     }
-    assert_eq!((upstream.seen.requests(), ledger.usage()), (4, Usage { keys: 0, bytes: 0 }));
+    assert_eq!((upstream.seen.requests(), kept(&ledger)), (4, (0, 0)));
 }
 
 #[tokio::test]
@@ -342,7 +348,7 @@ async fn an_upstream_that_dies_is_not_asked_again() {
             assert_eq!(again.problem(), problem(code, outcome, "never"), "{sent}");
             assert_eq!(document(&again)["answered"].as_u64(), known);
         }
-        assert_eq!((seen.requests(), ledger.usage()), (1, Usage { keys: 1, bytes: 0 }), "{sent}");
+        assert_eq!((seen.requests(), kept(&ledger)), (1, (1, 0)), "{sent}");
     }
 }
 
@@ -447,7 +453,7 @@ async fn an_answer_too_large_to_keep_passes_whole_and_is_not_asked_for_again() {
             (409, problem("idempotency-answer-gone", "answered", "never"))
         );
         assert_eq!(document(&again)["answered"], 200);
-        assert_eq!((seen.requests(), ledger.usage()), (1, Usage { keys: 1, bytes: 0 }));
+        assert_eq!((seen.requests(), kept(&ledger)), (1, (1, 0)));
     }
 }
 
