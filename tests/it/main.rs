@@ -13,6 +13,8 @@ mod doors;
 mod faults;
 mod handshake;
 mod net;
+#[path = "../vectors/read_paths.rs"]
+mod path_vectors;
 mod proxy;
 mod relay;
 mod support;

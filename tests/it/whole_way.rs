@@ -13,14 +13,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::path_vectors::{Fate, spellings};
 use crate::support::eventually;
 use crate::support::upstream::Upstream;
 use crate::support::world::{Running, World, host};
-
-#[path = "../vectors/read_paths.rs"]
-mod vectors;
-
-use vectors::{Fate, spellings};
 
 /// Opens sockets to the relay's port.
 struct Door {

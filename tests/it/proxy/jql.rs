@@ -25,8 +25,9 @@ const LIBRARIES: &[Library] = &[
     Library { name: "curl --data-urlencode", bare: "-._~", space: "%20", lower_case: false },
     Library { name: "Java URLEncoder", bare: ".-*_", space: "+", lower_case: false },
     Library { name: ".NET HttpUtility", bare: "-_.!*()", space: "+", lower_case: true },
-    // No more than what would end the value or the target: what a person types into a script.
-    Library { name: "by hand", bare: "-._~!$'()*,:;@/?[]{}|^`\\=", space: "%20", lower_case: false },
+    // No more than what would end the value or the target, as a person types it into a script. A ; is encoded: some
+    // servers end a pair there, so a name and password for the application behind it would be refused.
+    Library { name: "by hand", bare: "-._~!$'()*,:@/?[]{}|^`\\=", space: "%20", lower_case: false },
 ];
 
 impl Library {

@@ -3,11 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-
-#[path = "../../vectors/read_paths.rs"]
-mod vectors;
-
-use vectors::{Fate, spellings};
+use crate::path_vectors::{Fate, spellings};
 
 /// An upstream that keeps the first line of each request, and answers with nothing.
 pub(super) async fn first_lines() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
