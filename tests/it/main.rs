@@ -15,6 +15,7 @@ mod handshake;
 mod net;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
+mod policy;
 mod proxy;
 mod relay;
 mod support;

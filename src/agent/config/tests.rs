@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::agent::policy::{Call, CanonicalPath, Identity, Query, authorise};
+use crate::agent::policy::{Call, CanonicalPath, Identity, Query, decide};
 use crate::common::limits::ByteSize;
 use crate::common::report::Exit;
 
@@ -32,7 +32,8 @@ fn the_example_reads() {
     let config = Config::parse("config.example.toml", EXAMPLE).unwrap();
     assert_eq!(config.relay.url.to_string(), "wss://relay.example.com");
     assert_eq!(config.upstreams[0].base_url.to_string(), "https://jira.corp.example");
-    assert_eq!(config.policy.rules().len(), 2);
+    assert_eq!(config.policy.denials().len(), 1);
+    assert!(config.policy.rules().len() > 30, "a profile and rules of its own");
     assert_eq!(config.callers.len(), 1);
 }
 
@@ -68,7 +69,10 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("policy", "[policy]\nqqqqqqqq = 1"),
+        ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
+        ("denying rule", "[[policy.rule]]\ndeny = \"GET /a\"\nqqqqqqqq = 1"),
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
@@ -83,6 +87,7 @@ fn the_example_names_every_key() {
                     || line.starts_with(&format!("# {key} ="))
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
+                    || line.contains(&format!("[policy.{key}"))
             };
             assert!(EXAMPLE.lines().any(named), "{table}: {key}");
         }
@@ -131,17 +136,13 @@ fn a_rule_becomes_what_it_says() {
         "{HEAD}[[policy.rule]]\nallow = \"POST /a/*\"\nwhy = \"w\"\nas = {{ service = \"reader\" }}\ncaller = \"bot\"\nmax-body = \"1 KB\""
     );
     let config = Config::parse("/etc/outhaul/agent.toml", &text).unwrap();
-    let call = Call {
-        method: http::Method::POST,
-        upstream: "jira".parse().unwrap(),
-        path: CanonicalPath::parse("/a/b").unwrap(),
-        query: Query::none(),
-        caller: Some("bot".parse().unwrap()),
-    };
-    let permit = authorise(&config.policy, &call).unwrap();
-    assert_eq!(permit.identity(), &Identity::Service("reader".parse().unwrap()));
-    assert_eq!(permit.max_body(), Some(ByteSize::kib(1)));
-    assert_eq!(permit.rule().place().to_string(), "agent.toml:9");
+    let path = CanonicalPath::parse("/a/b").unwrap();
+    let (upstream, caller) = ("jira".parse().unwrap(), "bot".parse().unwrap());
+    let call = Call::new(http::Method::POST, upstream, path, Query::none(), Some(caller));
+    let rule = decide(&config.policy, &call).unwrap();
+    assert_eq!(rule.identity(), &Identity::Service("reader".parse().unwrap()));
+    assert_eq!(rule.max_body(), Some(ByteSize::kib(1)));
+    assert_eq!(rule.place().to_string(), "agent.toml:9");
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn each_fault_says_what_to_do() {
         (HEAD.replace("\"svc\"", "\"a:b\""), "this can't be a user name"),
         (head("[log]\nformat = \"xml\""), "write \"text\" or \"json\""),
         (head("[log]\nfilter = \"a=b=c\""), "is no log filter"),
-        (head("[policy]\nprofile = []"), "known here: rule"),
+        (head("[policy]\nprofils = []"), "unknown key profils in [policy]"),
         (head("[[policy.rule]]"), "[policy.rule] lacks why"),
         (head(&rule("upstream = \"jria\"")), "did you mean “jira”?"),
         (head(&rule("caller = []")), "name callers, or remove the key"),

@@ -35,8 +35,8 @@ pub(super) struct Keyed {
 }
 
 /// All that a call is sent with.
-pub(super) struct Sending {
-    pub(super) proxy: Proxy,
+pub(super) struct Sending<'a> {
+    pub(super) proxy: &'a Proxy,
     pub(super) permit: Permit,
     pub(super) credential: Option<Arc<Credential>>,
     pub(super) links: Option<Links>,
@@ -74,7 +74,7 @@ impl Keyed {
     pub(super) async fn send<B>(
         &self,
         key: Key,
-        sending: Sending,
+        sending: Sending<'_>,
         request: Request<B>,
     ) -> Result<Sent, Problem>
     where
@@ -108,7 +108,7 @@ impl Keyed {
     }
 
     /// From here to the task nothing waits: a caller that leaves can't leave the key behind.
-    async fn first<B>(&self, mut ticket: Box<Ticket>, sending: Sending, request: Request<B>) -> Answer
+    async fn first<B>(&self, mut ticket: Box<Ticket>, sending: Sending<'_>, request: Request<B>) -> Answer
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -117,7 +117,13 @@ impl Keyed {
         let request = request.map(|body| Hashed::new(body, declared));
         ticket.watch(request.body().hashing());
         let (answer, answered) = oneshot::channel();
-        self.tasks.spawn_detached(run(ticket, sending, request, answer));
+        let proxy = sending.proxy.clone();
+        let Sending { permit, credential, links, request_id, .. } = sending;
+        self.tasks.spawn_detached(async move {
+            let means = Means { credential: credential.as_deref(), links, request_id };
+            let made = Box::pin(proxy.forward(permit, request, means)).await;
+            keep(ticket, made, answer).await;
+        });
         answered.await.unwrap_or_else(|_| {
             Err(Problem::new(
                 Code::Internal,
@@ -127,18 +133,9 @@ impl Keyed {
     }
 }
 
-async fn run<B>(
-    mut ticket: Box<Ticket>,
-    sending: Sending,
-    request: Request<Hashed<B>>,
-    answer: oneshot::Sender<Answer>,
-) where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let Sending { proxy, permit, credential, links, request_id } = sending;
-    let means = Means { credential: credential.as_deref(), links, request_id };
-    match Box::pin(proxy.forward(permit, request, means)).await {
+/// The end of a call, told to the record before it is told to the caller.
+async fn keep(mut ticket: Box<Ticket>, made: Answer, answer: oneshot::Sender<Answer>) {
+    match made {
         Ok(response) if not_taken(response.status()) => {
             ticket.free();
             let _ = answer.send(Ok(response));

@@ -6,7 +6,11 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::agent::policy::{Call, CanonicalPath, Identity, Part, Place, Policy, Query, Rule, authorise};
+use crate::agent::policy::{
+    Call, CanonicalPath, Content, Identity, Meters, Part, Place, Policy, Query, Refusal, Rule, Trust,
+    authorise,
+};
+use crate::common::clock::Clock;
 
 const PATTERNS: [&str; 8] = ["/a", "/a/", "/a/*", "/a/*/c", "/a/b/c", "/%C3%A9%20b/*", "/a/**", "/"];
 
@@ -78,6 +82,10 @@ fn spelled() -> impl Strategy<Value = String> {
     })
 }
 
+fn decide(policy: &Policy, call: Call) -> Result<Permit, Refusal> {
+    authorise(policy, &Meters::default(), call, Clock::manual().now())
+}
+
 fn call(path: CanonicalPath, query: Option<&str>) -> Call {
     Call {
         method: Method::GET,
@@ -85,6 +93,9 @@ fn call(path: CanonicalPath, query: Option<&str>) -> Call {
         path,
         query: Query::parse(query).unwrap(),
         caller: None,
+        trust: Trust::default(),
+        content: Content::default(),
+        body: None,
     }
 }
 
@@ -96,7 +107,7 @@ proptest! {
         let Ok(read_path) = CanonicalPath::parse(&path) else { return Ok(()) };
         let policy = policy();
         let expected: Vec<String> = read_path.segments().map(str::to_owned).collect();
-        let decided = authorise(&policy, &call(read_path, query.as_deref()));
+        let decided = decide(&policy, call(read_path, query.as_deref()));
         let first = policy.rules().iter().find(|rule| fits(rule.allow().pattern(), &expected));
         prop_assert_eq!(decided.is_ok(), first.is_some(), "{}", path);
         let Ok(permit) = decided else { return Ok(()) };
@@ -125,7 +136,7 @@ fn the_strategy_meets_both_verdicts_and_every_pattern() {
         let path = spelled().new_tree(&mut runner).unwrap().current();
         match CanonicalPath::parse(&path) {
             Err(_) => refused += 1,
-            Ok(path) => match authorise(&policy, &call(path, None)) {
+            Ok(path) => match decide(&policy, call(path, None)) {
                 Err(_) => denied += 1,
                 Ok(permit) => drop(allowed.insert(format!("{:?}", permit.rule().allow()))),
             },

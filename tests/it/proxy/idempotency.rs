@@ -204,15 +204,24 @@ async fn a_repeat_needs_the_right_to_call_as_the_first_did() {
     let upstream = open(CREATED).await;
     let (world, ..) = remembering(upstream.address, Limits::default());
     assert_eq!(send(&world, "k", "{}").await.status, 201);
-    let old = world.site.load_full();
-    world.site.store(Arc::new(Site {
-        policy: Policy::compile(Vec::new()).into(),
-        upstreams: old.upstreams.clone(),
-        callers: Arc::clone(&old.callers),
-        credentials: Arc::clone(&old.credentials),
-        rewriting: old.rewriting.clone(),
-    }));
+    world.follow("");
     assert_eq!(send(&world, "k", "{}").await.code(), "policy-refused");
+}
+
+#[tokio::test]
+async fn a_body_that_a_rule_looks_into_is_compared_as_any_other() {
+    let upstream = open(CREATED).await;
+    let (world, ..) = remembering(upstream.address, Limits::default());
+    world.follow(
+        "[[policy.rule]]\nallow = \"POST /anon/issue\"\nwhy = \"a test\"\nas = \"anonymous\"\nbody = { \"/key\" = \"DEMO\" }\n",
+    );
+    let body = "{\"key\": \"DEMO\"}";
+    let (first, again) = (send(&world, "k", body).await, send(&world, "k", body).await);
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(again.headers["outhaul-replayed"], "true");
+    assert_eq!(send(&world, "k", "{\"key\":\"DEMO\"}").await.code(), "idempotency-mismatch");
+    assert_eq!(send(&world, "k", "{\"key\": \"OTHER\"}").await.code(), "policy-refused");
+    assert_eq!(upstream.seen.requests(), 1);
 }
 
 #[tokio::test]

@@ -27,17 +27,7 @@ pub(super) async fn first_lines() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 /// A site whose only rule lets every path pass: what is refused then is refused for its spelling.
 pub(super) fn open_world(address: SocketAddr) -> World {
     let world = world(&[address], |_| {});
-    let old = world.site.load_full();
-    let place = Place { file: "agent.toml".into(), line: 1 };
-    let jira = "jira".parse().unwrap();
-    let everything = Rule::new("GET /**".parse().unwrap(), "a test", jira, Identity::Anonymous, place);
-    world.site.store(Arc::new(Site {
-        policy: Policy::compile(vec![everything]).into(),
-        upstreams: old.upstreams.clone(),
-        callers: Arc::clone(&old.callers),
-        credentials: Arc::clone(&old.credentials),
-        rewriting: old.rewriting.clone(),
-    }));
+    world.follow("[[policy.rule]]\nallow = \"GET /**\"\nwhy = \"a test\"\nas = \"anonymous\"\n");
     world
 }
 
