@@ -19,6 +19,7 @@ use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
 use super::pause::Pause;
+use super::policy::Policy;
 use super::reload;
 use super::state::Enrolment;
 use super::upstream::Upstream;
@@ -81,7 +82,7 @@ impl House for Running {
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
             upstreams,
-            policy: PolicyStatus { rules: site.policy.rules().len() },
+            policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
             idempotency: idempotency(self.ledger.usage()),
         }
@@ -200,4 +201,13 @@ fn refused(fault: &CallersFault) -> Refused {
     };
     let text = Report::from_error(Exit::Data, fault).to_string();
     Refused::new(status, text)
+}
+
+fn policy_status(policy: &Policy) -> PolicyStatus {
+    let trusting = policy.rules().iter().filter(|rule| rule.terms().accept_relay_trust);
+    PolicyStatus {
+        rules: policy.rules().len(),
+        denials: policy.denials().len(),
+        accept_relay_trust: trusting.count(),
+    }
 }

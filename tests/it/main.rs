@@ -15,9 +15,9 @@ mod handshake;
 mod net;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
-mod policy;
 mod proxy;
 mod relay;
+mod rules;
 mod support;
 mod tunnel;
 mod whole_way;

@@ -38,7 +38,7 @@ impl House for Doll {
                 tunnels: Vec::new(),
             },
             upstreams: Vec::new(),
-            policy: PolicyStatus { rules: 0 },
+            policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0 },
             callers: 0,
             idempotency: IdempotencyStatus::default(),
         }
