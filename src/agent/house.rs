@@ -9,13 +9,15 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::status::{
-    ConfigStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus, UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
+    UpstreamStatus,
 };
 use super::admin::{CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
+use super::idempotency::{Ledger, Usage};
 use super::pause::Pause;
 use super::policy::Policy;
 use super::reload;
@@ -48,6 +50,8 @@ pub struct Running {
     pub pause: Pause,
     /// What calls count.
     pub calls: CallMetrics,
+    /// The calls that are remembered by their key.
+    pub ledger: Ledger,
     /// The configuration file.
     pub reload: reload::Handle,
 }
@@ -80,6 +84,7 @@ impl House for Running {
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            idempotency: idempotency(self.ledger.usage()),
         }
     }
 
@@ -134,6 +139,15 @@ impl House for Running {
 
     fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
         self.callers.remove(name).map_err(|fault| refused(&fault))
+    }
+}
+
+fn idempotency(usage: Usage) -> IdempotencyStatus {
+    IdempotencyStatus {
+        keys: usage.keys,
+        max_keys: usage.limits.max_keys,
+        answer_bytes: usage.bytes,
+        max_answer_bytes: usage.limits.max_answers.0,
     }
 }
 

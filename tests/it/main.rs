@@ -9,12 +9,16 @@
 )]
 
 mod agent;
+mod cluster;
 mod doors;
 mod faults;
 mod handshake;
 mod net;
+#[path = "../vectors/read_paths.rs"]
+mod path_vectors;
 mod proxy;
 mod relay;
 mod rules;
 mod support;
 mod tunnel;
+mod whole_way;
