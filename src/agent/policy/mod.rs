@@ -8,7 +8,9 @@ pub mod explain;
 mod matcher;
 mod path;
 mod query;
+pub mod route;
 mod rule;
+pub mod tools;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

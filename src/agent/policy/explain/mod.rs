@@ -8,6 +8,8 @@ use serde::Serialize;
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::problem::Problem;
 
+pub mod address;
+
 use super::{Call, CanonicalPath, Methods, Miss, Policy, Query, Rule, authorise};
 
 /// A decision, laid open.

@@ -1,0 +1,5 @@
+//! What helps a person with a policy, beyond deciding: the shapes of refused calls, and calls written down.
+
+pub mod recorded;
+pub mod refusals;
+pub mod shape;
