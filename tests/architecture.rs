@@ -38,7 +38,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent::connection", &["agent::front", "agent::state", "agent::counters"]),
-    ("agent::counters", &[]),
+    ("agent::counters", &["agent::policy"]),
     ("agent::credentials", &["agent::state"]),
     (
         "agent::front",

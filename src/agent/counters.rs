@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::policy::tools::refusals::Refusals;
 use crate::common::problem::Code;
 use crate::telemetry::metrics::Metrics;
 
@@ -23,6 +24,7 @@ struct Inner {
     refused: Labelled,
     /// The members of `answered`, from 2xx to 5xx.
     classes: [Counter; 4],
+    by_policy: Refusals,
 }
 
 /// One call under way, from its arrival to the end of its answer.
@@ -35,7 +37,13 @@ impl CallMetrics {
         let answered = Labelled::default();
         let classes =
             ["2xx", "3xx", "4xx", "5xx"].map(|class| answered.get_or_create(&[("status", class)]).clone());
-        Self(Arc::new(Inner { under_way: Gauge::default(), answered, refused: Labelled::default(), classes }))
+        Self(Arc::new(Inner {
+            under_way: Gauge::default(),
+            answered,
+            refused: Labelled::default(),
+            classes,
+            by_policy: Refusals::default(),
+        }))
     }
 
     /// Shows them on the metrics page.
@@ -65,6 +73,11 @@ impl CallMetrics {
     /// Counts an answer of our own.
     pub fn refused(&self, code: Code) {
         self.0.refused.get_or_create(&[("code", code.as_str())]).inc();
+    }
+
+    /// What the policy refused, by caller and shape of path. Never on the metrics page: callers choose the labels.
+    pub fn by_policy(&self) -> &Refusals {
+        &self.0.by_policy
     }
 
     /// Calls under way now.

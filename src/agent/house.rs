@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
     ConfigStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus, UpstreamStatus,
 };
@@ -17,6 +18,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::pause::Pause;
+use super::policy::tools::{digest, refusals};
 use super::reload;
 use super::state::Enrolment;
 use super::upstream::Upstream;
@@ -77,7 +79,7 @@ impl House for Running {
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
             upstreams,
-            policy: PolicyStatus { rules: site.policy.rules().len() },
+            policy: PolicyStatus { rules: site.policy.rules().len(), digest: digest(&site.policy) },
             callers: self.callers.list().len(),
         }
     }
@@ -106,6 +108,25 @@ impl House for Running {
                 Refused::new(StatusCode::UNPROCESSABLE_ENTITY, text)
             })
         })
+    }
+
+    fn refusals(&self) -> RefusalsReport {
+        let line = |refused: refusals::Refused| RefusedLine {
+            caller: refused.caller.to_string(),
+            upstream: refused.upstream.to_string(),
+            method: refused.method.to_string(),
+            shape: refused.shape,
+            calls: refused.calls,
+            code: refused.code.to_string(),
+            first: stamp(refused.first),
+            last: stamp(refused.last),
+        };
+        let (refused, other) = self.calls.by_policy().list();
+        RefusalsReport {
+            since: stamp(self.started),
+            refused: refused.into_iter().map(line).collect(),
+            other,
+        }
     }
 
     fn callers(&self) -> Vec<CallerLine> {

@@ -107,6 +107,9 @@ pub struct NodeStatus {
 pub struct PolicyStatus {
     /// How many rules are in force.
     pub rules: usize,
+    /// Tells this policy from another, for `policy explain`.
+    #[serde(default)]
+    pub digest: String,
 }
 
 impl Status {
@@ -235,7 +238,7 @@ mod tests {
                     detail: Some("connection refused".to_owned()),
                 }],
             }],
-            policy: PolicyStatus { rules: 2 },
+            policy: PolicyStatus { rules: 2, digest: String::new() },
             callers: 1,
         }
     }

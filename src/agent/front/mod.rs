@@ -116,7 +116,12 @@ impl Front {
             query,
             caller: Some(caller),
         };
-        let permit = authorise(&site.policy, &call).map_err(|refusal| refusal.problem())?;
+        let permit = authorise(&site.policy, &call).map_err(|refusal| {
+            let problem = refusal.problem();
+            let now = route.proxy.upstream().clock().wall();
+            self.metrics.by_policy().count(&call, problem.code, now);
+            problem
+        })?;
         let credential = credential(&permit, &site)?;
         let means = Means { credential: credential.as_deref(), links, request_id: arrival.request_id };
         let response = route.proxy.forward(permit, request, means).await?;
