@@ -1,16 +1,23 @@
 //! Tells a person which rule decides a call, and why: as text and as JSON.
-
-use std::fmt;
-
-use http::Method;
-use serde::Serialize;
-
-use crate::common::ids::{CallerName, UpstreamName};
-use crate::common::problem::Problem;
+//!
+//! [`explain`] decides as the agent does and lays the decision open: the rule, or what keeps each rule that came near
+//! from applying. What else a person asks (the identity's account, the headers, the running agent) is put around it
+//! by `agent::cli`.
 
 pub mod address;
+mod nearly;
+mod shown;
+mod text;
 
-use super::{Call, CanonicalPath, Methods, Miss, Policy, Query, Rule, authorise};
+use serde::Serialize;
+
+use nearly::{Near, nearly};
+pub use shown::{ShownDenial, ShownRule};
+
+use super::tools::asked::{Asked, Decision, decide};
+use super::{Call, CanonicalPath, Methods, NearMiss, Policy, Reason};
+use crate::common::ids::{CallerName, UpstreamName};
+use crate::common::problem::Problem;
 
 /// A decision, laid open.
 #[derive(Debug, Clone, Serialize)]
@@ -26,10 +33,16 @@ pub struct Explanation {
     /// Who calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerName>,
-    /// The rule that allows it.
+    /// The rule that allows it; or the one that fits, where it asks for more than the call brings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<ShownRule>,
-    /// The rules on this path that do not apply, and why.
+    /// The rule that denies it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denial: Option<ShownDenial>,
+    /// What keeps the rule that fits from allowing it, or what about it can't be judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// The rules that do not apply but for a thing or two, the nearest first.
     pub near: Vec<ShownMiss>,
     /// What the caller would see where the call is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,26 +50,6 @@ pub struct Explanation {
     /// What may have been meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-}
-
-/// A rule, for people and programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct ShownRule {
-    /// File and line.
-    pub place: String,
-    /// As written.
-    pub allow: String,
-    /// Its author's reason.
-    pub why: String,
-    /// The application.
-    pub upstream: UpstreamName,
-    /// For whom; empty means any caller.
-    pub callers: Vec<CallerName>,
-    /// As whom.
-    pub identity: String,
-    /// Its limit for request bodies, where it has one of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_body: Option<String>,
 }
 
 /// A rule that came near.
@@ -69,7 +62,7 @@ pub struct ShownMiss {
 }
 
 /// What a refused caller would see.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -79,82 +72,72 @@ pub struct Answer {
     pub detail: String,
 }
 
-/// Decides as the agent would, and tells how. `target` is a path within the application, with or without a query.
-pub fn explain(
-    policy: &Policy,
-    method: &Method,
-    upstream: &UpstreamName,
-    target: &str,
-    caller: Option<&CallerName>,
-) -> Explanation {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
+/// Decides as the agent would, and tells how.
+pub fn explain(policy: &Policy, asked: &Asked) -> Explanation {
     let mut explanation = Explanation {
         allowed: false,
-        method: method.to_string(),
-        upstream: upstream.clone(),
-        path: path.to_owned(),
-        caller: caller.cloned(),
+        method: asked.method.to_string(),
+        upstream: asked.upstream.clone(),
+        path: printable(asked.target.split('?').next().unwrap_or_default()),
+        caller: asked.caller.clone(),
         rule: None,
+        denial: None,
+        because: None,
         near: Vec::new(),
         answer: None,
         hint: None,
     };
-    let read = CanonicalPath::parse(path).and_then(|path| Ok((path, Query::parse(query)?)));
-    let (path, query) = match read {
-        Ok(read) => read,
-        Err(fault) => {
-            explanation.answer = Some(Answer::of(&fault.problem()));
-            return explanation;
-        }
-    };
-    path.as_str().clone_into(&mut explanation.path);
-    let call =
-        Call { method: method.clone(), upstream: upstream.clone(), path, query, caller: caller.cloned() };
-    match authorise(policy, &call) {
-        Ok(permit) => {
+    let decision = decide(policy, asked);
+    explanation.answer = decision.problem().as_ref().map(Answer::of);
+    match &decision {
+        Decision::Unreadable(_) => {}
+        Decision::Allowed(call, rule) => {
+            call.path.as_str().clone_into(&mut explanation.path);
             explanation.allowed = true;
-            explanation.rule = Some(ShownRule::of(permit.rule()));
+            explanation.rule = Some(ShownRule::of(rule));
         }
-        Err(refusal) => {
-            explanation.answer = Some(Answer::of(&refusal.problem()));
-            explanation.near = refusal
-                .near()
-                .iter()
-                .map(|near| ShownMiss {
-                    rule: ShownRule::of(&near.rule),
-                    because: because(near.miss, &near.rule),
-                })
-                .collect();
-            explanation.hint = hint(policy, &call);
+        Decision::Refused(call, reason) => {
+            call.path.as_str().clone_into(&mut explanation.path);
+            explanation.refused(policy, call, reason);
         }
     }
     explanation
 }
 
-impl ShownRule {
-    /// From a rule.
-    pub fn of(rule: &Rule) -> Self {
-        Self {
-            place: rule.place().to_string(),
-            allow: rule.allow().as_str().to_owned(),
-            why: rule.why().to_owned(),
-            upstream: rule.upstream().clone(),
-            callers: rule.callers().to_vec(),
-            identity: rule.identity().to_string(),
-            max_body: rule.max_body().map(|limit| limit.to_string()),
+impl Explanation {
+    fn refused(&mut self, policy: &Policy, call: &Call, reason: &Reason) {
+        match reason {
+            Reason::Method => {}
+            Reason::AlwaysDenied(denial) => self.denial = Some(ShownDenial::of(denial)),
+            Reason::Denied { denial, fault } => {
+                self.denial = Some(ShownDenial::of(denial));
+                self.because = fault.as_ref().map(ToString::to_string);
+            }
+            Reason::NoRule { near } => {
+                self.near = near_misses(policy, call, near);
+                self.hint = hint(policy, call);
+            }
+            Reason::Unclear { rule, fault } => {
+                self.rule = Some(ShownRule::of(rule));
+                self.because = Some(fault.to_string());
+            }
+            Reason::BodyNeeded { rule } => {
+                self.rule = Some(ShownRule::of(rule));
+                self.because = Some("it looks into the body, and none is given (--body FILE)".to_owned());
+            }
+            Reason::Trust { rule, lack } => {
+                self.rule = Some(ShownRule::of(rule));
+                self.because = Some(lack.to_string());
+            }
+            // A call that is only asked about is not counted.
+            Reason::Rate { rule, .. } => self.rule = Some(ShownRule::of(rule)),
         }
-    }
-
-    fn who(&self) -> String {
-        if self.callers.is_empty() { "any caller".to_owned() } else { names(&self.callers) }
     }
 }
 
 impl Answer {
-    fn of(problem: &Problem) -> Self {
+    /// From a refusal.
+    pub fn of(problem: &Problem) -> Self {
         Self {
             status: problem.code.status().as_u16(),
             code: problem.code.as_str(),
@@ -163,71 +146,45 @@ impl Answer {
     }
 }
 
-fn because(miss: Miss, rule: &Rule) -> String {
-    let methods = format!("it allows {}", rule.allow().methods());
-    let callers = format!("it is for {}", names(rule.callers()));
-    match miss {
-        Miss::Method => methods,
-        Miss::Caller => callers,
-        Miss::MethodAndCaller => format!("{methods}, and {callers}"),
-    }
+/// Those on the path, the ones first that miss by one thing; then those whose path is nearly the call's.
+fn near_misses(policy: &Policy, call: &Call, on_path: &[NearMiss]) -> Vec<ShownMiss> {
+    let mut on_path: Vec<&NearMiss> = on_path.iter().collect();
+    on_path.sort_by_key(|near| near.misses.len());
+    let shown = |near: &&NearMiss| ShownMiss { rule: ShownRule::of(&near.rule), because: near.because() };
+    let mut shown: Vec<ShownMiss> = on_path.iter().map(shown).collect();
+    let fitting = policy.rules().iter().filter(|rule| {
+        *rule.upstream() == call.upstream
+            && rule.allow().methods().contains(&call.method)
+            && rule.is_for(call.caller.as_ref())
+    });
+    let mut nearly: Vec<(Near, ShownRule)> = fitting
+        .filter_map(|rule| Some((nearly(rule.allow().pattern(), &call.path)?, ShownRule::of(rule))))
+        .collect();
+    nearly.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let nearly = nearly.into_iter().take(MAX_NEARLY);
+    shown.extend(nearly.map(|(near, rule)| ShownMiss { rule, because: near.to_string() }));
+    shown
 }
 
-/// The slips people make most: the upstream's name in the path, and a slash too many or too few at its end.
+/// The slip people make most: the application's name or context path in front of the path.
 fn hint(policy: &Policy, call: &Call) -> Option<String> {
-    let would_pass = |path: &str| {
-        let path = CanonicalPath::parse(path).ok()?;
-        authorise(policy, &Call { path, ..call.clone() }).ok()
-    };
     if !Methods::knows(&call.method) {
         return None;
     }
-    let path = call.path.as_str();
-    let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
-    if would_pass(&other).is_some() {
-        return Some(format!("{other} would be allowed: a slash at the end makes another path"));
-    }
-    let (_, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let (_, rest) = call.path.as_str().strip_prefix('/')?.split_once('/')?;
     let rest = format!("/{rest}");
-    would_pass(&rest)?;
+    let path = CanonicalPath::parse(&rest).ok()?;
+    super::decide(policy, &Call { path, ..call.clone() }).ok()?;
     Some(format!("{rest} would be allowed: rules name the path after the application's base URL"))
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.allowed { "allowed" } else { "refused" };
-        writeln!(formatter, "{verdict}: {} {}", self.method, self.path)?;
-        writeln!(formatter, "  upstream  {}", self.upstream)?;
-        match &self.caller {
-            Some(caller) => writeln!(formatter, "  caller    {caller}")?,
-            None => formatter
-                .write_str("  caller    one that no rule names (--caller NAME asks for another)\n")?,
-        }
-        if let Some(rule) = &self.rule {
-            writeln!(formatter, "  rule      {}: {}", rule.place, rule.allow)?;
-            writeln!(formatter, "  why       {}", rule.why)?;
-            writeln!(formatter, "  for       {}", rule.who())?;
-            writeln!(formatter, "  as        {}", rule.identity)?;
-            if let Some(limit) = &rule.max_body {
-                writeln!(formatter, "  max-body  {limit}")?;
-            }
-        }
-        if let Some(answer) = &self.answer {
-            writeln!(formatter, "  the caller sees {} {}: {}", answer.status, answer.code, answer.detail)?;
-        }
-        if !self.allowed && self.near.is_empty() && self.answer.as_ref().is_some_and(|a| a.status == 403) {
-            writeln!(formatter, "  no rule is about this path")?;
-        }
-        for near in &self.near {
-            writeln!(formatter, "  near      {}: {} ({})", near.rule.place, near.rule.allow, near.because)?;
-        }
-        if let Some(hint) = &self.hint {
-            writeln!(formatter, "  hint      {hint}")?;
-        }
-        Ok(())
-    }
+/// A stranger's path must not steer the terminal it is shown on.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }
 
-fn names(callers: &[CallerName]) -> String {
-    callers.iter().map(CallerName::as_str).collect::<Vec<_>>().join(", ")
-}
+/// More rules on nearly the same path than a person reads.
+const MAX_NEARLY: usize = 5;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Turns what a person types into a call that can be decided about.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use http::{HeaderName, HeaderValue, Method, header};
+
+use super::arguments::Proof;
+use crate::agent::config::Config;
+use crate::agent::policy::explain::address::{Address, AddressFault, Application, read};
+use crate::agent::policy::Trust;
+use crate::common::ids::CallerName;
+use crate::common::report::{Exit, Report};
+
+/// The applications of a configuration, as addresses name them.
+pub(super) struct Site<'c> {
+    pub(super) config: &'c Config,
+    applications: Vec<Application>,
+}
+
+impl<'c> Site<'c> {
+    pub(super) fn of(config: &'c Config) -> Self {
+        let application = |upstream: &crate::agent::upstream::Config| Application {
+            name: upstream.name.clone(),
+            authority: upstream.base_url.authority(),
+            context: upstream.base_url.path.clone(),
+        };
+        Self { config, applications: config.upstreams.iter().map(application).collect() }
+    }
+
+    pub(super) fn address(&self, text: &str, upstream: Option<&str>) -> Result<Address, AddressFault> {
+        read(text, upstream, &self.applications)
+    }
+}
+
+/// A method, also in small letters.
+pub(super) fn method(text: &str) -> Result<Method, Report> {
+    text.to_ascii_uppercase().parse().map_err(|_| {
+        let given: String = text.chars().filter(|one| !one.is_control()).take(40).collect();
+        Report::new(Exit::Usage, format!("“{given}” is no HTTP method"))
+            .with_remedy("Write the method first, then the path: `policy explain GET /rest/api/2/myself`.")
+    })
+}
+
+/// A caller's name, if one is given.
+pub(super) fn caller(text: Option<&str>) -> Result<Option<CallerName>, Report> {
+    let parsed = text.map(str::parse::<CallerName>).transpose();
+    parsed.map_err(|error| Report::from_error(Exit::Usage, &error))
+}
+
+/// A body from a file, or from standard input.
+pub(super) fn body(path: &Path) -> Result<Vec<u8>, Report> {
+    let failed = |error: std::io::Error| {
+        Report::new(Exit::InputOutput, format!("the body {} can't be read: {error}", path.display()))
+    };
+    let mut body = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(MAX_BODY + 1).read_to_end(&mut body).map_err(failed)?;
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body)).map_err(failed)?;
+    }
+    if body.len() as u64 > MAX_BODY {
+        return Err(Report::new(Exit::Usage, format!("the body {} is larger than 256 MB", path.display())));
+    }
+    Ok(body)
+}
+
+/// What is said of the body: what was given, or JSON where there is a body and nothing is said.
+pub(super) fn content_type(given: Option<&str>, has_body: bool) -> Option<String> {
+    given.map(str::to_owned).or_else(|| has_body.then(|| "application/json".to_owned()))
+}
+
+/// All header fields that were given.
+pub(super) fn headers(given: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, Report> {
+    let parse = |text: &String| super::headers::parse(text).map_err(|what| Report::new(Exit::Usage, what));
+    given.iter().map(parse).collect()
+}
+
+/// The content type among header fields.
+pub(super) fn said_type(headers: &[(HeaderName, HeaderValue)]) -> Option<&str> {
+    let found = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE)?;
+    found.1.to_str().ok()
+}
+
+const MAX_BODY: u64 = 256 << 20;
