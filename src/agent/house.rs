@@ -122,11 +122,7 @@ impl House for Running {
             last: stamp(refused.last),
         };
         let (refused, other) = self.calls.by_policy().list();
-        RefusalsReport {
-            since: stamp(self.started),
-            refused: refused.into_iter().map(line).collect(),
-            other,
-        }
+        RefusalsReport { since: stamp(self.started), refused: refused.into_iter().map(line).collect(), other }
     }
 
     fn callers(&self) -> Vec<CallerLine> {

@@ -10,6 +10,7 @@ use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
 use super::front::Site;
+use super::policy::Meters;
 use super::proxy::{Proxy, Verdicts};
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
@@ -36,7 +37,7 @@ impl Live {
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
-        let site = site(&config, upstreams, callers, Arc::new(credentials));
+        let site = site(&config, upstreams, callers, Arc::new(credentials), Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
         Ok(Self { started: config, site, verdicts, clock, tasks: tasks.clone() })
     }
@@ -59,7 +60,8 @@ impl Live {
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
-        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone());
+        let meters = old.meters.clone();
+        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), meters);
         self.site.store(Arc::new(site));
         Ok(self.started.needs_restart(config))
     }
@@ -70,10 +72,11 @@ fn site(
     upstreams: HashMap<UpstreamName, Proxy>,
     callers: Arc<Callers>,
     credentials: Arc<Credentials>,
+    meters: Arc<Meters>,
 ) -> Site {
     let rewriting = config.callers.iter().filter(|(_, options)| options.rewrite_links);
     let rewriting = rewriting.map(|(name, _)| name.clone()).collect();
-    Site { policy: config.policy.clone(), upstreams, callers, credentials, rewriting }
+    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, rewriting }
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.

@@ -84,6 +84,8 @@ codes! {
     CallerUnknown = "caller-unknown", UNAUTHORIZED, Caller, Never, NotSent, "The caller is not known to this site";
     /// No rule allows the call.
     PolicyRefused = "policy-refused", FORBIDDEN, Caller, Never, NotSent, "The site's policy does not allow this call";
+    /// The rule asks for a proof that the call does not bring.
+    TrustRequired = "trust-required", FORBIDDEN, Caller, Never, NotSent, "The rule for this call asks for more proof of who calls";
     /// The person has no linked account.
     LinkRequired = "link-required", FORBIDDEN, Caller, Never, NotSent, "This person has not linked a Jira account";
     /// The host or the first path segment names nothing here.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{As, meant, only};
-use crate::agent::policy::{Allow, Identity, Part, Place, Rule};
+use crate::agent::policy::{Identity, Part, Place, Rule, Target};
 use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::config::diagnose::{Located, Source, Span};
 use crate::config::table::Table;
 
-crate::read_as_text!(Allow);
+crate::read_as_text!(Target);
 
 /// The names that rules may use.
 pub(super) struct Known<'n> {
@@ -42,7 +42,7 @@ pub(super) fn rules<'d>(table: &mut Table<'d>, source: &'d Source<'d>, known: &K
 
 fn rule(table: &mut Table<'_>, file: &Arc<str>, known: &Known<'_>) -> Option<(Rule, Span)> {
     let source = table.source();
-    let allow: Option<Located<Allow>> = table.required("allow", "\"GET /rest/api/2/issue/*\"");
+    let allow: Option<Located<Target>> = table.required("allow", "\"GET /rest/api/2/issue/*\"");
     let why: Option<Located<String>> = table.required("why", "\"what this is for\"");
     let upstream: Option<Located<UpstreamName>> = table.optional("upstream");
     let callers: Option<Located<Vec<Located<CallerName>>>> = table.optional("caller");

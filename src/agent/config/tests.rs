@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::agent::policy::{Call, CanonicalPath, Identity, Query, authorise};
+use crate::agent::policy::{Call, CanonicalPath, Identity, Query, decide};
 use crate::common::limits::ByteSize;
 use crate::common::report::Exit;
 
@@ -109,17 +109,13 @@ fn a_rule_becomes_what_it_says() {
         "{HEAD}[[policy.rule]]\nallow = \"POST /a/*\"\nwhy = \"w\"\nas = {{ service = \"reader\" }}\ncaller = \"bot\"\nmax-body = \"1 KB\""
     );
     let config = Config::parse("/etc/outhaul/agent.toml", &text).unwrap();
-    let call = Call {
-        method: http::Method::POST,
-        upstream: "jira".parse().unwrap(),
-        path: CanonicalPath::parse("/a/b").unwrap(),
-        query: Query::none(),
-        caller: Some("bot".parse().unwrap()),
-    };
-    let permit = authorise(&config.policy, &call).unwrap();
-    assert_eq!(permit.identity(), &Identity::Service("reader".parse().unwrap()));
-    assert_eq!(permit.max_body(), Some(ByteSize::kib(1)));
-    assert_eq!(permit.rule().place().to_string(), "agent.toml:9");
+    let path = CanonicalPath::parse("/a/b").unwrap();
+    let (upstream, caller) = ("jira".parse().unwrap(), "bot".parse().unwrap());
+    let call = Call::new(http::Method::POST, upstream, path, Query::none(), Some(caller));
+    let rule = decide(&config.policy, &call).unwrap();
+    assert_eq!(rule.identity(), &Identity::Service("reader".parse().unwrap()));
+    assert_eq!(rule.max_body(), Some(ByteSize::kib(1)));
+    assert_eq!(rule.place().to_string(), "agent.toml:9");
 }
 
 #[test]

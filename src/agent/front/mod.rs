@@ -1,12 +1,13 @@
 //! The one door of the agent: whatever way a request came, it passes the same steps in the same order.
 //!
 //! Paused? Which upstream? Which path? Who calls? Does the policy allow it, and as whom? With which credential? Then
-//! the proxy sends it. Entry point: [`Front`], a tower service that is cheap to clone. What it decides by lies in
+//! the proxy sends it. Only where a rule looks into the body is the body held before. Entry point: [`Front`], a tower service that is cheap to clone. What it decides by lies in
 //! one [`Site`] behind a swap, so that a reload counts from the next call on. It never keeps a request, and every
 //! refusal is a problem document. Called by `agent::connection`.
 
 mod arrival;
 mod caller;
+mod hold;
 mod route;
 
 use std::collections::{HashMap, HashSet};
@@ -29,7 +30,9 @@ use super::callers::Callers;
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::pause::Pause;
-use super::policy::{Call, CanonicalPath, Identity, Permit, Policy, Query, authorise};
+use super::policy::{
+    Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise, nobody_linked,
+};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
@@ -40,6 +43,8 @@ use crate::common::problem::{Code, Outcome, Problem};
 pub struct Site {
     /// The rules.
     pub policy: Arc<Policy>,
+    /// How far the rules' rates are used up; the same before and after a reload.
+    pub meters: Arc<Meters>,
     /// The applications.
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.
@@ -109,22 +114,37 @@ impl Front {
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let caller = caller::identify(request.headers(), &site.callers)?;
         let links = site.rewriting.contains(&caller).then(|| links(&route, arrival));
-        let call = Call {
+        let upstream = route.proxy.upstream();
+        let mut call = Call {
             method: request.method().clone(),
-            upstream: route.proxy.upstream().config().name.clone(),
+            upstream: upstream.config().name.clone(),
             path,
             query,
             caller: Some(caller),
+            trust: arrival.way.trust(),
+            content: Content::of(request.headers()),
+            body: None,
         };
-        let permit = authorise(&site.policy, &call).map_err(|refusal| {
+        let request = match site.policy.holds_body(&call) {
+            None => Held::Not(request),
+            Some(limit) => {
+                let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await?;
+                call.body = Some(held.judged());
+                Held::Whole(held)
+            }
+        };
+        let now = upstream.clock().now();
+        let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| {
             let problem = refusal.problem();
-            let now = route.proxy.upstream().clock().wall();
-            self.metrics.by_policy().count(&call, problem.code, now);
+            self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
             problem
         })?;
         let credential = credential(&permit, &site)?;
         let means = Means { credential: credential.as_deref(), links, request_id: arrival.request_id };
-        let response = route.proxy.forward(permit, request, means).await?;
+        let response = match request {
+            Held::Not(request) => route.proxy.forward(permit, request, means).await?,
+            Held::Whole(held) => Box::pin(route.proxy.forward(permit, held.into_request(), means)).await?,
+        };
         self.metrics.answered(response.status());
         Ok(response)
     }
@@ -149,16 +169,18 @@ where
     }
 }
 
+/// A request whose body is still on its way, or was held.
+enum Held<B> {
+    Not(Request<B>),
+    Whole(hold::Held),
+}
+
 /// The credential of the permit's identity. Never another's.
 fn credential(permit: &Permit, site: &Site) -> Result<Option<Arc<Credential>>, Problem> {
     match permit.identity() {
         Identity::Anonymous => Ok(None),
         Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
-        Identity::User => Err(Problem::new(
-            Code::LinkRequired,
-            "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule \
-             with `as = { service = … }` until people can be linked.",
-        )),
+        Identity::User => Err(nobody_linked()),
     }
 }
 

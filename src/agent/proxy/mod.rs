@@ -24,6 +24,7 @@ use body::Begun;
 pub use body::FrontBody;
 pub use identity::Expected;
 use identity::Verdict;
+pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
@@ -90,7 +91,7 @@ impl Proxy {
         let own = self.upstream.config().max_request_body;
         let limit = permit.max_body().map_or(own, |rule| rule.min(own)).0;
         if prepared.length.is_some_and(|length| length > limit) {
-            return Err(problems::too_large(limit));
+            return Err(too_large(limit));
         }
         let clock = self.upstream.clock();
         let body = request.into_body();

@@ -198,6 +198,7 @@ async fn a_reload_counts_from_the_next_call_on() {
     assert_eq!(world.get("/jira/anon/x").await.status, 200);
     let old = world.site.load_full();
     world.site.store(Arc::new(Site {
+        meters: Arc::default(),
         policy: Policy::compile(Vec::new()).into(),
         upstreams: old.upstreams.clone(),
         callers: Arc::clone(&old.callers),

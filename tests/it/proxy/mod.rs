@@ -23,7 +23,7 @@ use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
 use outhaul::agent::pause::Pause;
-use outhaul::agent::policy::{Identity, Place, Policy, Rule};
+use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
 use outhaul::agent::proxy::Proxy;
 use outhaul::agent::upstream::{BoxError, Config, Upstream};
 use outhaul::common::clock::Clock;
@@ -98,12 +98,14 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         rule("GET|POST|PUT|DELETE /anon/**", Identity::Anonymous),
         rule("GET|POST|PUT /svc/**", Identity::Service("reader".parse().unwrap())),
         rule("GET /none/**", Identity::Service("missing".parse().unwrap())),
-        rule("GET /person/**", Identity::User),
+        rule("GET /person/**", Identity::User)
+            .with_terms(Terms { accept_relay_trust: true, ..Terms::default() }),
         rule("POST /small/**", Identity::Anonymous).with_max_body(Some(ByteSize(10))),
     ]);
     let proxy = Proxy::new(Arc::clone(&upstream), Arc::default());
     let site = Arc::new(ArcSwap::from_pointee(Site {
         policy: policy.into(),
+        meters: Arc::default(),
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),

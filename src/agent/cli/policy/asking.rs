@@ -8,24 +8,23 @@ use http::{HeaderName, HeaderValue, Method, header};
 use super::arguments::Proof;
 use crate::agent::config::Config;
 use crate::agent::policy::explain::address::{Address, AddressFault, Application, read};
-use crate::agent::policy::Trust;
+use crate::agent::policy::{Channel, Trust};
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 
 /// The applications of a configuration, as addresses name them.
-pub(super) struct Site<'c> {
-    pub(super) config: &'c Config,
+pub(super) struct Site {
     applications: Vec<Application>,
 }
 
-impl<'c> Site<'c> {
-    pub(super) fn of(config: &'c Config) -> Self {
-        let application = |upstream: &crate::agent::upstream::Config| Application {
+impl Site {
+    pub(super) fn of(config: &Config) -> Self {
+        let applications = config.upstreams.iter().map(|upstream| Application {
             name: upstream.name.clone(),
             authority: upstream.base_url.authority(),
             context: upstream.base_url.path.clone(),
-        };
-        Self { config, applications: config.upstreams.iter().map(application).collect() }
+        });
+        Self { applications: applications.collect() }
     }
 
     pub(super) fn address(&self, text: &str, upstream: Option<&str>) -> Result<Address, AddressFault> {
@@ -57,7 +56,9 @@ pub(super) fn body(path: &Path) -> Result<Vec<u8>, Report> {
     if path == Path::new("-") {
         std::io::stdin().take(MAX_BODY + 1).read_to_end(&mut body).map_err(failed)?;
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body)).map_err(failed)?;
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
+            .map_err(failed)?;
     }
     if body.len() as u64 > MAX_BODY {
         return Err(Report::new(Exit::Usage, format!("the body {} is larger than 256 MB", path.display())));
@@ -80,6 +81,32 @@ pub(super) fn headers(given: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>
 pub(super) fn said_type(headers: &[(HeaderName, HeaderValue)]) -> Option<&str> {
     let found = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE)?;
     found.1.to_str().ok()
+}
+
+/// A person, as callers name them in `Outhaul-Act-As`.
+pub(super) fn person(text: &str) -> Result<String, Report> {
+    let known = text.split_once(':').is_some_and(|(provider, subject)| {
+        !provider.is_empty() && !subject.is_empty() && !text.chars().any(char::is_control)
+    });
+    if known {
+        return Ok(text.to_owned());
+    }
+    Err(Report::new(Exit::Usage, "--as names no person").with_remedy(
+        "Write PROVIDER:SUBJECT as the caller does in Outhaul-Act-As, such as entra:alice@corp.example.",
+    ))
+}
+
+/// What these proofs amount to.
+pub(super) fn trust(proofs: &[Proof]) -> Trust {
+    let has = |proof| proofs.contains(&proof);
+    let channel = if has(Proof::PassThrough) {
+        Channel::CustomerName
+    } else if has(Proof::PassThroughOperatorName) {
+        Channel::OperatorName
+    } else {
+        Channel::Relay
+    };
+    Trust { channel, is_signed: has(Proof::Signed), proves_person: has(Proof::Person) }
 }
 
 const MAX_BODY: u64 = 256 << 20;

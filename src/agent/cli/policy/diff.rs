@@ -52,7 +52,7 @@ fn calls(file: &Path) -> Result<Vec<Recorded>, Report> {
     })
 }
 
-fn asked(call: &Recorded, site: &Site<'_>, what: &Diff) -> Result<Asked, Report> {
+fn asked(call: &Recorded, site: &Site, what: &Diff) -> Result<Asked, Report> {
     let address = site.address(&call.path, call.upstream.as_deref()).map_err(|fault| {
         Report::new(Exit::Data, format!("{}:{}: {fault}", what.calls.display(), call.line))
     })?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use http::Method;
 use toml::de::DeValue;
 
-use super::asking::{Site, content_type};
 use super::arguments::Proof;
+use super::asking::{Site, content_type};
 use crate::agent::policy::tools::asked::Asked;
 use crate::agent::policy::tools::expect::Expectation;
 use crate::common::ids::CallerName;
@@ -28,12 +28,12 @@ pub(super) struct Expected {
 }
 
 /// All of a file, or every fault in it.
-pub(super) fn load(path: &Path, site: &Site<'_>) -> Result<Vec<Expected>, Report> {
+pub(super) fn load(path: &Path, site: &Site) -> Result<Vec<Expected>, Report> {
     let text = crate::config::file::read_text(path, "table of expectations", MAX_FILE)?;
     crate::config::parse(&path.display().to_string(), &text, |top, source| read(top, source, site))
 }
 
-fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>, site: &Site<'_>) -> Option<Vec<Expected>> {
+fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option<Vec<Expected>> {
     if !top.has("expect") {
         // A table that says nothing would always hold.
         top.missing("expect", "[{ call = \"GET /rest/api/2/myself\", result = \"allow\" }]");
@@ -42,7 +42,7 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>, site: &Site<'_>) -> Opt
     Some(tables.into_iter().filter_map(|mut table| one(&mut table, source, site)).collect())
 }
 
-fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site<'_>) -> Option<Expected> {
+fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option<Expected> {
     let call: Option<Located<String>> = table.required("call", "\"GET /rest/api/2/issue/TEST-1\"");
     let result: Option<Outcome> = table.required("result", "\"allow\"");
     let caller: Option<CallerName> = table.optional("caller");
@@ -63,7 +63,11 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site<'_>) -> Op
     }
     let words = call.value.split_once(' ').map(|(method, path)| (method.parse::<Method>(), path.trim()));
     let Some((Ok(method), path)) = words else {
-        source.fault(call.at, "this is no call", "write a method, one space and a path: \"GET /rest/api/2/myself\"");
+        source.fault(
+            call.at,
+            "this is no call",
+            "write a method, one space and a path: \"GET /rest/api/2/myself\"",
+        );
         return None;
     };
     let address = match site.address(path, upstream.as_deref()) {
@@ -87,13 +91,7 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site<'_>) -> Op
         line: source.line(call.at),
         call: call.value,
         why,
-        expectation: Expectation {
-            call: asked,
-            allowed,
-            rule,
-            code: code.map(|code| code.value),
-            identity,
-        },
+        expectation: Expectation { call: asked, allowed, rule, code: code.map(|code| code.value), identity },
     })
 }
 

@@ -77,11 +77,7 @@ pub(super) fn run(file: &Path, what: &Explain, json: bool) -> Result<(), Report>
     Ok(())
 }
 
-fn asked(
-    what: &Explain,
-    address: &Address,
-    headers: &[(HeaderName, HeaderValue)],
-) -> Result<Asked, Report> {
+fn asked(what: &Explain, address: &Address, headers: &[(HeaderName, HeaderValue)]) -> Result<Asked, Report> {
     let body = what.body.as_deref().map(asking::body).transpose()?;
     Ok(Asked {
         method: asking::method(&what.method)?,
@@ -130,17 +126,16 @@ fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
         account: account.map(|service| service.user.clone()),
         person: asked.person.clone(),
         max_body: limit.to_string(),
-        instead: instead(rule.identity(), asked, limit, config).as_ref().map(Answer::of),
+        instead: instead(rule.identity(), asked, limit).as_ref().map(Answer::of),
     })
 }
 
 /// What stands in the way of an allowed call although the policy does not.
-fn instead(identity: &Identity, asked: &Asked, limit: ByteSize, config: &Config) -> Option<Problem> {
+fn instead(identity: &Identity, asked: &Asked, limit: ByteSize) -> Option<Problem> {
     let length = asked.body.as_ref().map_or(0, Vec::len) as u64;
     if *identity == Identity::User {
         return Some(crate::agent::policy::nobody_linked());
     }
-    let _ = config;
     (length > limit.0).then(|| crate::agent::proxy::too_large(limit.0))
 }
 
@@ -156,7 +151,11 @@ impl Told {
             let account = sent.account.as_ref().map(|user| format!(", which is the account {user}"));
             line("identity", &format!("{}{}", sent.identity, account.unwrap_or_default()));
             if let Some(person) = &sent.person {
-                let rule = if sent.identity == Identity::User.to_string() { "" } else { ", whom this rule does not ask for" };
+                let rule = if sent.identity == Identity::User.to_string() {
+                    ""
+                } else {
+                    ", whom this rule does not ask for"
+                };
                 line("person", &format!("{person}{rule}"));
             }
         }

@@ -97,7 +97,9 @@ fn reason(name: &HeaderName, all: &http::HeaderMap) -> &'static str {
         "sudo" | "x-atlassian-sudo" | "x-ausername" | "remote-user" | "outhaul-act-as" => {
             "the rule says as whom a call is made, and no field does"
         }
-        name if name.contains("method") => "the rule was matched with the method of the request, and no other",
+        name if name.contains("method") => {
+            "the rule was matched with the method of the request, and no other"
+        }
         name if name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip" => {
             "where a call came from is not for the caller to say"
         }

@@ -74,5 +74,7 @@ fn list(config: &Config, json: bool) {
         ]
     }));
     terminal::say(&terminal::table(&rows));
-    terminal::say("Whatever no rule allows is refused. “and more”: `policy explain` shows what else it asks.");
+    terminal::say(
+        "Whatever no rule allows is refused. “and more”: `policy explain` shows what else it asks.",
+    );
 }

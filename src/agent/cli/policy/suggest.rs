@@ -10,7 +10,7 @@ use super::arguments::Suggest;
 use super::asking;
 use crate::agent::admin::refusals::{RefusalsReport, RefusedLine};
 use crate::agent::config::Config;
-use crate::agent::policy::tools::suggest::{Advice, Kind, advise};
+use crate::agent::policy::tools::suggest::{Advice, Ground, Kind, advise};
 use crate::common::report::{Exit, Report};
 use crate::net::local::Client;
 use crate::terminal;
@@ -25,9 +25,11 @@ pub(super) fn suggest(file: &Path, what: &Suggest, json: bool) -> Result<(), Rep
     if let Some(caller) = &caller {
         report.refused.retain(|line| line.caller == caller.as_str());
     }
+    let ground =
+        Ground { policy: &config.policy, profiles: &[], held_back: &[], several: config.upstreams.len() > 1 };
     let mut advised = Vec::new();
     for line in &report.refused {
-        advised.push((line, advise(&config.policy, &kind(line)?, config.upstreams.len() > 1)));
+        advised.push((line, advise(&ground, &kind(line)?)));
     }
     if json {
         let suggestions: Vec<_> =
@@ -45,8 +47,11 @@ pub(super) fn suggest(file: &Path, what: &Suggest, json: bool) -> Result<(), Rep
 
 fn kind(line: &RefusedLine) -> Result<Kind, Report> {
     let unknown = |what: &str| {
-        Report::new(Exit::Protocol, format!("the running agent names a refused call with a {what} that can't be"))
-            .with_remedy("The daemon is probably of another version: run `systemctl restart outhaul-agent`.")
+        Report::new(
+            Exit::Protocol,
+            format!("the running agent names a refused call with a {what} that can't be"),
+        )
+        .with_remedy("The daemon is probably of another version: run `systemctl restart outhaul-agent`.")
     };
     Ok(Kind {
         caller: line.caller.parse().map_err(|_| unknown("caller"))?,

@@ -20,9 +20,13 @@ pub(super) fn test(config: &Config, what: &Test, json: bool) -> Result<(), Repor
     if json {
         let mismatches: Vec<_> = wrong
             .iter()
-            .map(|(one, what)| json!({ "line": one.line, "call": one.call, "why": one.why, "mismatch": what }))
+            .map(
+                |(one, what)| json!({ "line": one.line, "call": one.call, "why": one.why, "mismatch": what }),
+            )
             .collect();
-        terminal::say_json(&json!({ "file": file, "expectations": expected.len(), "mismatches": mismatches }));
+        terminal::say_json(
+            &json!({ "file": file, "expectations": expected.len(), "mismatches": mismatches }),
+        );
     } else {
         let mut text = String::new();
         for (one, what) in &wrong {

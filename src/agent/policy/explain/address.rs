@@ -61,7 +61,9 @@ pub enum AddressFault {
         known: String,
     },
     /// Which one?
-    #[error("this site has several applications ({known}): write /NAME/… as callers do, or name one with --upstream")]
+    #[error(
+        "this site has several applications ({known}): write /NAME/… as callers do, or name one with --upstream"
+    )]
     Several {
         /// The names there are.
         known: String,

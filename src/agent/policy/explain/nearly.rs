@@ -32,7 +32,8 @@ pub(super) fn nearly(pattern: &[Part], path: &CanonicalPath) -> Option<Near> {
         return Some(Near::SlashTooMany);
     }
     let longer: Vec<&str> = segments.iter().copied().chain([""]).collect();
-    let ends_in_slash = pattern.last().is_some_and(|part| matches!(part, Part::Literal(text) if text.is_empty()));
+    let ends_in_slash =
+        pattern.last().is_some_and(|part| matches!(part, Part::Literal(text) if text.is_empty()));
     if ends_in_slash && self::misses(pattern, &longer).is_some_and(|misses| misses.is_empty()) {
         return Some(Near::SlashTooFew);
     }
@@ -126,8 +127,16 @@ mod tests {
             ("/rest/api/2/issue/*/comment", "/rest/api/2/issue/A-1/comment", "-"),
             ("/rest/api/2/issue/*/comment", "/rest/api/2/issue/A-1/comment/", "no slash at the end"),
             ("/rest/plugins/", "/rest/plugins", "has a slash at the end"),
-            ("/rest/api/2/issue/*/comment", "/rest/api/2/issue/A-1/comments", "“comment” where the call has “comments”"),
-            ("/rest/api/2/issue/*/comment", "/rest/api/latest/issue/A-1/comment", "“2” where the call has “latest”"),
+            (
+                "/rest/api/2/issue/*/comment",
+                "/rest/api/2/issue/A-1/comments",
+                "“comment” where the call has “comments”",
+            ),
+            (
+                "/rest/api/2/issue/*/comment",
+                "/rest/api/latest/issue/A-1/comment",
+                "“2” where the call has “latest”",
+            ),
             ("/rest/api/2/**", "/rest/API/2/a/b", "“api” where the call has “API”"),
             ("/rest/api/2/**", "/rest/api/2", "-"),
             ("/rest/api/2/issue/*/comment", "/rest/api/3/issue/A-1/comments", "-"),
@@ -138,7 +147,10 @@ mod tests {
             ("/x/outhaul.*", "/x/other", "“outhaul.*” where the call has “other”"),
         ] {
             let says = says(pattern, path);
-            assert!(says == expected || (expected != "-" && says.contains(expected)), "{pattern} {path}: {says}");
+            assert!(
+                says == expected || (expected != "-" && says.contains(expected)),
+                "{pattern} {path}: {says}"
+            );
         }
     }
 

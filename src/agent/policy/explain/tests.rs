@@ -2,7 +2,8 @@ use http::Method;
 
 use super::*;
 use crate::agent::policy::{
-    BodyTest, DeniedTarget, Denial, Demand, Identity, Place, QueryTest, Rule, Terms, Test, Tests, Trust, Wanted,
+    BodyTest, Demand, Denial, DeniedTarget, Identity, Place, QueryTest, Rule, Terms, Test, Tests, Trust,
+    Wanted,
 };
 use crate::common::limits::ByteSize;
 
@@ -16,8 +17,14 @@ fn rule(line: usize, allow: &str, service: &str, callers: &[&str]) -> Rule {
         "user" => Identity::User,
         name => Identity::Service(name.parse().unwrap()),
     };
-    Rule::new(allow.parse().unwrap(), format!("reason {line}"), "jira".parse().unwrap(), identity, place(line))
-        .for_callers(callers.iter().map(|caller| caller.parse().unwrap()).collect())
+    Rule::new(
+        allow.parse().unwrap(),
+        format!("reason {line}"),
+        "jira".parse().unwrap(),
+        identity,
+        place(line),
+    )
+    .for_callers(callers.iter().map(|caller| caller.parse().unwrap()).collect())
 }
 
 fn policy() -> Policy {
@@ -31,14 +38,16 @@ fn policy() -> Policy {
     let denied: DeniedTarget = "* /rest/secret/**".parse().unwrap();
     Policy::with_denials(
         vec![
-            rule(1, "GET /rest/api/2/issue/*", "reader", &[])
-                .with_tests(Tests { query, ..Tests::default() }),
+            rule(1, "GET /rest/api/2/issue/*", "reader", &[]).with_tests(Tests { query, ..Tests::default() }),
             rule(2, "POST /rest/api/2/issue/*/comment", "user", &["bot"]).with_terms(small),
             rule(3, "GET|POST /rest/**", "writer", &["admin"]),
             rule(4, "DELETE /rest/api/2/issue/*", "", &["admin"]).with_terms(signed),
             rule(5, "GET /status", "", &[]).with_terms(rated),
-            rule(6, "POST /rest/api/2/issue", "writer", &["bot"])
-                .with_tests(Tests { body, content_types: types, ..Tests::default() }),
+            rule(6, "POST /rest/api/2/issue", "writer", &["bot"]).with_tests(Tests {
+                body,
+                content_types: types,
+                ..Tests::default()
+            }),
         ],
         vec![Denial::new(denied, "nobody's business", None, place(20))],
     )
@@ -94,16 +103,39 @@ Ask the site's administrator if that is not meant.
 #[test]
 fn each_near_miss_has_its_one_thing() {
     for (method, target, caller, near) in [
-        ("POST", "/rest/api/2/issue/A/comment", "", "agent.toml:2: POST /rest/api/2/issue/*/comment (it is for bot)"),
+        (
+            "POST",
+            "/rest/api/2/issue/A/comment",
+            "",
+            "agent.toml:2: POST /rest/api/2/issue/*/comment (it is for bot)",
+        ),
         ("POST", "/rest/api/2/issue/A/comment", "", "agent.toml:3: GET|POST /rest/** (it is for admin)"),
-        ("PUT", "/rest/api/2/issue/A/comment", "bot", "agent.toml:2: POST /rest/api/2/issue/*/comment (it allows POST)"),
-        ("GET", "/rest/api/2/issue/A?expand=x", "", "agent.toml:1: GET /rest/api/2/issue/* (in the query, expand must"),
-        ("POST", "/rest/api/2/issue/A/comments", "bot", "agent.toml:2: POST /rest/api/2/issue/*/comment (its path has “comment” where the call has “comments”)"),
+        (
+            "PUT",
+            "/rest/api/2/issue/A/comment",
+            "bot",
+            "agent.toml:2: POST /rest/api/2/issue/*/comment (it allows POST)",
+        ),
+        (
+            "GET",
+            "/rest/api/2/issue/A?expand=x",
+            "",
+            "agent.toml:1: GET /rest/api/2/issue/* (in the query, expand must",
+        ),
+        (
+            "POST",
+            "/rest/api/2/issue/A/comments",
+            "bot",
+            "agent.toml:2: POST /rest/api/2/issue/*/comment (its path has “comment” where the call has “comments”)",
+        ),
         ("POST", "/rest/api/2/issue/A/comment/", "bot", "(its path has no slash at the end)"),
         ("GET", "/status/", "", "agent.toml:5: GET /status (its path has no slash at the end)"),
     ] {
         let says = text(method, target, caller);
-        assert!(says.contains(&format!("  near      {near}")) || says.contains(near), "{method} {target}\n{says}");
+        assert!(
+            says.contains(&format!("  near      {near}")) || says.contains(near),
+            "{method} {target}\n{says}"
+        );
     }
     // What misses by one thing stands before what misses by two.
     let says = text("PUT", "/rest/api/2/issue/A/comment", "bot");
@@ -113,7 +145,10 @@ fn each_near_miss_has_its_one_thing() {
 #[test]
 fn a_rule_that_fits_but_asks_for_more_is_told() {
     let says = text("DELETE", "/rest/api/2/issue/A", "admin");
-    assert!(says.contains("rule      agent.toml:4") && says.contains("but       it requires signed"), "{says}");
+    assert!(
+        says.contains("rule      agent.toml:4") && says.contains("but       it requires signed"),
+        "{says}"
+    );
     assert!(says.contains("the caller sees 403 trust-required"), "{says}");
     let mut signed = asked("DELETE", "/rest/api/2/issue/A", "admin");
     signed.trust.is_signed = true;
@@ -144,7 +179,10 @@ fn what_can_not_be_or_is_never_allowed_is_said() {
     assert!(text("GET", "/status?os_username=x", "").contains("sees 400 bad-request"));
     assert!(text("TRACE", "/status", "").contains("sees 405 method-refused"));
     let always = text("GET", "/rest/pat/latest/tokens", "admin");
-    assert!(always.contains("denied    always-denied:") && always.contains("No rule of any site"), "{always}");
+    assert!(
+        always.contains("denied    always-denied:") && always.contains("No rule of any site"),
+        "{always}"
+    );
     let says = text("GET", "/\u{1b}[2Jx", "");
     assert!(!says.contains('\u{1b}') && says.contains("sees 400"), "{says}");
 }

@@ -103,7 +103,9 @@ impl Decision {
         let (place, text) = match self {
             Self::Allowed(_, rule) => (rule.place(), rule.allow()),
             Self::Refused(_, reason) => match reason {
-                Reason::AlwaysDenied(denial) | Reason::Denied { denial, .. } => (denial.place(), denial.deny()),
+                Reason::AlwaysDenied(denial) | Reason::Denied { denial, .. } => {
+                    (denial.place(), denial.deny())
+                }
                 Reason::Unclear { rule, .. }
                 | Reason::BodyNeeded { rule }
                 | Reason::Trust { rule, .. }

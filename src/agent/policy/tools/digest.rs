@@ -11,6 +11,10 @@ pub fn digest(policy: &Policy) -> String {
     for rule in policy.rules() {
         context.update(format!("{rule:?}\n").as_bytes());
     }
+    for denial in policy.denials() {
+        context.update(format!("{denial:?}\n").as_bytes());
+    }
+    context.update(policy.max_held_body().0.to_string().as_bytes());
     let hash = context.finish();
     hash.as_ref().iter().take(8).fold(String::new(), |mut text, byte| {
         // Writing to a String can't fail.

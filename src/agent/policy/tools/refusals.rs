@@ -119,7 +119,9 @@ impl Counted {
         let Some(kinds) = self.callers.get_mut(caller) else { return false };
         let stale = kinds.iter().min_by_key(|(_, count)| count.last);
         let stale = stale.filter(|(_, count)| now.duration_since(count.last).is_ok_and(|age| age > STALE));
-        let Some((kind, calls)) = stale.map(|(kind, count)| (kind.clone(), count.calls)) else { return false };
+        let Some((kind, calls)) = stale.map(|(kind, count)| (kind.clone(), count.calls)) else {
+            return false;
+        };
         kinds.remove(&kind);
         self.shapes -= 1;
         self.other = self.other.saturating_add(calls);
@@ -144,13 +146,10 @@ mod tests {
     }
 
     fn call(method: &str, path: &str, caller: &str) -> Call {
-        Call {
-            method: Method::from_bytes(method.as_bytes()).unwrap(),
-            upstream: "jira".parse().unwrap(),
-            path: CanonicalPath::parse(path).unwrap(),
-            query: Query::parse(Some("q=very-private")).unwrap(),
-            caller: (!caller.is_empty()).then(|| caller.parse().unwrap()),
-        }
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let query = Query::parse(Some("q=very-private")).unwrap();
+        let caller = (!caller.is_empty()).then(|| caller.parse().unwrap());
+        Call::new(method, "jira".parse().unwrap(), CanonicalPath::parse(path).unwrap(), query, caller)
     }
 
     #[test]
@@ -160,8 +159,16 @@ mod tests {
             let path = format!("/rest/api/2/issue/TEST-{number}/comment");
             refusals.count(&call("POST", &path, "teams"), Code::PolicyRefused, at(second));
         }
-        refusals.count(&call("GET", "/rest/api/2/issue/TEST-1/comment", "teams"), Code::PolicyRefused, at(30));
-        refusals.count(&call("POST", "/rest/api/2/issue/TEST-1/comment", "other"), Code::PolicyRefused, at(40));
+        refusals.count(
+            &call("GET", "/rest/api/2/issue/TEST-1/comment", "teams"),
+            Code::PolicyRefused,
+            at(30),
+        );
+        refusals.count(
+            &call("POST", "/rest/api/2/issue/TEST-1/comment", "other"),
+            Code::PolicyRefused,
+            at(40),
+        );
         let (list, other) = refusals.list();
         let first = &list[0];
         assert_eq!((list.len(), other), (3, 0));
@@ -187,7 +194,11 @@ mod tests {
         for caller in 0..100 {
             for number in 0..MAX_OF_ONE {
                 let caller = format!("caller-{caller}");
-                refusals.count(&call("GET", &format!("/{}", word(number)), &caller), Code::PolicyRefused, at(2));
+                refusals.count(
+                    &call("GET", &format!("/{}", word(number)), &caller),
+                    Code::PolicyRefused,
+                    at(2),
+                );
             }
         }
         let (list, other) = refusals.list();

@@ -6,7 +6,7 @@
 //! holds next to nothing about whom a call was for.
 
 use super::super::path::CanonicalPath;
-use super::super::rule::MAX_PARTS;
+use super::super::target::MAX_PARTS;
 
 /// The shape, written as a rule's path; none where the path is too long or too deep to be worth one.
 pub fn shape(path: &CanonicalPath) -> Option<String> {
@@ -58,9 +58,9 @@ fn is_number(segment: &str) -> bool {
 fn is_key(segment: &str) -> bool {
     let capitals = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     let letter = segment.starts_with(|first: char| first.is_ascii_alphabetic());
-    let lower = segment.split_once('-').is_some_and(|(_, number)| {
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let lower = segment
+        .split_once('-')
+        .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
     letter && (segment.bytes().all(capitals) || lower)
 }
 
@@ -84,7 +84,7 @@ const MAX_SHAPE: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::Allow;
+    use crate::agent::policy::{Part, Target};
     use proptest::prelude::*;
 
     fn of(path: &str) -> Option<String> {
@@ -97,7 +97,10 @@ mod tests {
             ("/rest/api/2/issue/TEST-1/comment", "/rest/api/2/issue/*/comment"),
             ("/rest/api/2/issue/test-1/comment", "/rest/api/2/issue/*/comment"),
             ("/rest/api/2/issue/10100/comment/10200", "/rest/api/2/issue/*/comment/*"),
-            ("/rest/api/2/issue/createmeta/TEST/issuetypes/10001", "/rest/api/2/issue/createmeta/*/issuetypes/*"),
+            (
+                "/rest/api/2/issue/createmeta/TEST/issuetypes/10001",
+                "/rest/api/2/issue/createmeta/*/issuetypes/*",
+            ),
             ("/rest/api/2/issue/picker", "/rest/api/2/issue/picker"),
             ("/rest/api/latest/myself", "/rest/api/latest/myself"),
             ("/rest/agile/1.0/board/12/sprint", "/rest/agile/1.0/board/*/sprint"),
@@ -107,7 +110,10 @@ mod tests {
             ("/rest/api/2/user/properties/outhaul.id", "/rest/api/2/user/properties/*"),
             ("/rest/api/2/user/session/bob", "/rest/api/2/user/session/*"),
             ("/rest/api/2/user/assignable/search", "/rest/api/2/user/assignable/search"),
-            ("/rest/api/1.0/projects/PRJ/repos/my-repo/pull-requests/3", "/rest/api/1.0/projects/*/repos/*/pull-requests/*"),
+            (
+                "/rest/api/1.0/projects/PRJ/repos/my-repo/pull-requests/3",
+                "/rest/api/1.0/projects/*/repos/*/pull-requests/*",
+            ),
             ("/rest/api/latest/result/PROJ-PLAN-12", "/rest/api/latest/result/*"),
             ("/rest/api/user/~bob", "/rest/api/user/*"),
             ("/rest/api/space/~bob", "/rest/api/space/*"),
@@ -140,12 +146,12 @@ mod tests {
             let Ok(path) = CanonicalPath::parse(&path) else { return Ok(()) };
             let Some(shape) = shape(&path) else { return Ok(()) };
             prop_assert!(shape.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)), "{}", shape);
-            let allow: Allow = format!("GET {shape}").parse().unwrap();
+            let allow: Target = format!("GET {shape}").parse().unwrap();
             prop_assert_eq!(allow.pattern().len(), path.segments().count());
             let fits = allow.pattern().iter().zip(path.segments()).all(|(part, segment)| match part {
-                crate::agent::policy::Part::Literal(text) => **text == *segment,
-                crate::agent::policy::Part::Any => !segment.is_empty(),
-                crate::agent::policy::Part::Rest => false,
+                Part::Literal(text) => **text == *segment,
+                Part::Any => !segment.is_empty(),
+                Part::Rest | Part::Glob(..) => false,
             });
             prop_assert!(fits, "{}", shape);
         }

@@ -6,8 +6,9 @@ use http::Method;
 use serde::Serialize;
 
 use crate::agent::policy::explain::{ShownDenial, ShownRule};
-use crate::agent::policy::profiles;
-use crate::agent::policy::{CanonicalPath, Identity, Part, Policy, Rule, Target};
+use crate::agent::policy::{
+    Call, CanonicalPath, Identity, Part, Policy, Query, Reason, Rule, Target, decide,
+};
 use crate::common::ids::{CallerName, UpstreamName};
 
 /// A kind of call that was refused.
@@ -32,22 +33,22 @@ pub enum Advice {
     /// Nothing: a rule allows it by now.
     Allowed {
         /// Which.
-        rule: ShownRule,
+        rule: Box<ShownRule>,
     },
     /// Look closer: a rule is about these calls, but asks for more than these had.
     LookCloser {
         /// Which.
-        rule: ShownRule,
+        rule: Box<ShownRule>,
     },
     /// Nothing: it is denied, whatever any rule allows.
     Denied {
         /// By what.
-        denial: ShownDenial,
+        denial: Box<ShownDenial>,
     },
     /// Nothing: only the agent's own provisioning does this.
     HeldBack {
         /// The rule of the profile.
-        rule: ShownRule,
+        rule: Box<ShownRule>,
     },
     /// Nothing: no rule could say this.
     Unsayable,
@@ -66,4 +67,295 @@ pub struct Proposal {
     pub for_others: Vec<ShownRule>,
     /// Rules of shipped profiles that allow just this, with conditions thought out.
     pub in_profiles: Vec<ShownRule>,
+}
+
+/// What suggestions are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'g> {
+    /// The site's policy.
+    pub policy: &'g Policy,
+    /// The shipped profiles that a site may use.
+    pub profiles: &'g [Rule],
+    /// The shipped profile that only the agent's own provisioning uses.
+    pub held_back: &'g [Rule],
+    /// Whether the site has several applications, so that a rule must name one.
+    pub several: bool,
+}
+
+/// What to do about a kind of refused call.
+pub fn advise(ground: &Ground<'_>, kind: &Kind) -> Advice {
+    // A path of this shape, for the rules that deny: those for everybody's values, at least.
+    let sample = kind.shape.replace('*', "x");
+    let read = (format!("{} {}", kind.method, kind.shape).parse::<Target>(), CanonicalPath::parse(&sample));
+    let (Ok(target), Ok(path)) = read else { return Advice::Unsayable };
+    let (method, upstream, caller) = (kind.method.clone(), kind.upstream.clone(), Some(kind.caller.clone()));
+    let call = Call::new(method, upstream, path, Query::none(), caller);
+    let of = |rule: &Rule| Box::new(ShownRule::of(rule));
+    match decide(ground.policy, &call) {
+        Ok(rule) => return Advice::Allowed { rule: of(rule) },
+        Err(Reason::Method) => return Advice::Unsayable,
+        Err(Reason::AlwaysDenied(denial) | Reason::Denied { denial, .. }) => {
+            return Advice::Denied { denial: Box::new(ShownDenial::of(&denial)) };
+        }
+        Err(
+            Reason::Trust { rule, .. }
+            | Reason::BodyNeeded { rule }
+            | Reason::Unclear { rule, .. }
+            | Reason::Rate { rule, .. },
+        ) => return Advice::LookCloser { rule: of(&rule) },
+        Err(Reason::NoRule { .. }) => {}
+    }
+    let covers = |rule: &&Rule| {
+        rule.allow().methods().contains(&kind.method) && covers(rule.allow().pattern(), target.pattern())
+    };
+    let own = ground.policy.rules().iter().map(|rule| &**rule);
+    let own: Vec<&Rule> = own.filter(|rule| *rule.upstream() == kind.upstream).collect();
+    if let Some(rule) = own.iter().copied().filter(covers).find(|rule| rule.is_for(Some(&kind.caller))) {
+        return Advice::LookCloser { rule: of(rule) };
+    }
+    let in_profiles: Vec<ShownRule> = ground.profiles.iter().filter(covers).map(ShownRule::of).collect();
+    if in_profiles.is_empty()
+        && let Some(rule) = ground.held_back.iter().find(covers)
+    {
+        return Advice::HeldBack { rule: of(rule) };
+    }
+    let identity = identity(&own, &kind.caller);
+    Advice::Add(Box::new(Proposal {
+        toml: toml(kind, identity, ground.several),
+        identity: identity.map(|rule| rule.identity().to_string()),
+        identity_from: identity.map(|rule| rule.place().to_string()),
+        for_others: own.iter().copied().filter(covers).map(ShownRule::of).collect(),
+        in_profiles,
+    }))
+}
+
+/// A rule that makes the caller's calls as the one identity that all its rules have: those that name it, or else
+/// those for any caller.
+fn identity<'r>(rules: &[&'r Rule], caller: &CallerName) -> Option<&'r Rule> {
+    let only = |named: bool| {
+        let mut own = rules
+            .iter()
+            .filter(|rule| if named { rule.callers().contains(caller) } else { rule.callers().is_empty() });
+        let first = own.next()?;
+        own.all(|rule| rule.identity() == first.identity()).then_some(*first)
+    };
+    if rules.iter().any(|rule| rule.callers().contains(caller)) { only(true) } else { only(false) }
+}
+
+fn toml(kind: &Kind, identity: Option<&Rule>, several: bool) -> String {
+    let mut text = format!("[[policy.rule]]\nallow = \"{} {}\"\n", kind.method, kind.shape);
+    let _ = writeln!(
+        text,
+        "why = \"\"  # write what {} needs this for: without it the file is refused",
+        kind.caller
+    );
+    if several {
+        let _ = writeln!(text, "upstream = \"{}\"", kind.upstream);
+    }
+    let _ = writeln!(text, "caller = [\"{}\"]", kind.caller);
+    let (value, note) = match identity.map(|rule| (rule, rule.identity())) {
+        Some((rule, identity)) => {
+            let value = match identity {
+                Identity::User => "\"user\"".to_owned(),
+                Identity::Anonymous => "\"anonymous\"".to_owned(),
+                Identity::Service(name) => format!("{{ service = \"{name}\" }}"),
+            };
+            (value, format!("as {} makes this caller's calls", rule.place()))
+        }
+        None => {
+            let note =
+                "write \"user\", \"anonymous\" or { service = \"NAME\" }: the caller's rules do not say";
+            ("\"\"".to_owned(), note.to_owned())
+        }
+    };
+    let _ = writeln!(text, "as = {value}  # {note}");
+    text
+}
+
+/// Whether each path of this shape fits the pattern.
+fn covers(pattern: &[Part], shape: &[Part]) -> bool {
+    match (pattern.split_first(), shape.split_first()) {
+        (None, None) | (Some((Part::Rest, _)), Some(_)) => true,
+        (Some((part, pattern)), Some((other, shape))) => {
+            let fits = match (part, other) {
+                (Part::Any, Part::Any) => true,
+                (Part::Any, Part::Literal(text)) => !text.is_empty(),
+                (Part::Literal(one), Part::Literal(other)) => one == other,
+                (Part::Glob(before, after), Part::Literal(text)) => {
+                    text.len() > before.len() + after.len()
+                        && text.starts_with(&**before)
+                        && text.ends_with(&**after)
+                }
+                _ => false,
+            };
+            fits && covers(pattern, shape)
+        }
+        _ => false,
+    }
+}
+
+impl Advice {
+    /// For people; `file` is where a rule would be pasted.
+    pub fn text(&self, file: &str) -> String {
+        let of = |rule: &ShownRule| format!("{} ({})", rule.place, rule.allow);
+        match self {
+            Self::Add(proposal) => proposal.text(file),
+            Self::Allowed { rule } => format!("Allowed by now, by {}.", of(rule)),
+            Self::LookCloser { rule } => {
+                let mut text = format!("{} is about these calls, but asks for more than they had", of(rule));
+                let asks: Vec<&str> = rule.conditions.iter().chain(&rule.terms).map(String::as_str).collect();
+                if !asks.is_empty() {
+                    let _ = write!(text, ": {}", asks.join("; "));
+                }
+                text.push_str(
+                    ".\n`outhaul-agent policy explain` with the call's query and body tells what it lacked.",
+                );
+                text
+            }
+            Self::Denied { denial } => {
+                format!("No rule is suggested: {} denies it ({}): {}.", denial.place, denial.deny, denial.why)
+            }
+            Self::HeldBack { rule } => format!(
+                "No rule is suggested: {} is for the agent's own provisioning, which checks what a rule can't, and \
+                 never for calls from outside.",
+                of(rule)
+            ),
+            Self::Unsayable => "No rule is suggested: none could say this.".to_owned(),
+        }
+    }
+}
+
+impl Proposal {
+    fn text(&self, file: &str) -> String {
+        let mut text = String::new();
+        for rule in &self.in_profiles {
+            let _ = writeln!(
+                text,
+                "A shipped profile has this rule, thought out: {}: {}",
+                rule.place, rule.allow
+            );
+            for more in rule.conditions.iter().chain(&rule.terms) {
+                let _ = writeln!(text, "  {more}");
+            }
+        }
+        for rule in &self.for_others {
+            let _ = writeln!(
+                text,
+                "{}: {} allows it to {}: if the reason is the same, add this caller there.",
+                rule.place,
+                rule.allow,
+                rule.who()
+            );
+        }
+        let _ = writeln!(text, "If it should pass, append to {file} and write the reason:\n\n{}", self.toml);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::policy::{Denial, DeniedTarget, Place, Terms};
+
+    fn rule(file: &str, line: usize, allow: &str, service: &str, callers: &[&str]) -> Rule {
+        let identity = Identity::Service(service.parse().unwrap());
+        let place = Place { file: file.into(), line };
+        Rule::new(allow.parse().unwrap(), "why", "jira".parse().unwrap(), identity, place)
+            .for_callers(callers.iter().map(|caller| caller.parse().unwrap()).collect())
+    }
+
+    fn policy() -> Policy {
+        let rate = Terms {
+            rate: Some("1/h".parse().unwrap()),
+            require: vec!["signed".parse().unwrap()],
+            ..Terms::default()
+        };
+        let denied: DeniedTarget = "* /rest/hr/**".parse().unwrap();
+        let place = Place { file: "agent.toml".into(), line: 90 };
+        Policy::with_denials(
+            vec![
+                rule("agent.toml", 10, "GET /rest/api/2/issue/*", "reader", &["teams", "bi"]),
+                rule("agent.toml", 20, "PUT /rest/api/2/issue/*", "reader", &["teams"]).with_terms(rate),
+                rule("agent.toml", 30, "POST /rest/api/2/issue/*/worklog", "writer", &["bi"]),
+                rule("agent.toml", 40, "GET /status", "reader", &[]),
+            ],
+            vec![Denial::new(denied, "nobody's business", None, place)],
+        )
+    }
+
+    fn advise(method: &str, shape: &str, caller: &str) -> Advice {
+        let policy = policy();
+        let profiles = [
+            rule("profile jira-teams", 31, "POST /rest/api/2/issue/*/comment", "x", &[]),
+            rule("profile jira-read", 4, "GET /rest/api/2/user/search", "x", &[]),
+        ];
+        let held_back = [
+            rule("profile jira-provisioning", 5, "GET|POST /rest/api/2/user", "x", &[]),
+            rule("profile jira-provisioning", 6, "GET /rest/api/2/user/search", "x", &[]),
+        ];
+        let ground = Ground { policy: &policy, profiles: &profiles, held_back: &held_back, several: false };
+        let kind = Kind {
+            caller: caller.parse().unwrap(),
+            upstream: "jira".parse().unwrap(),
+            method: Method::from_bytes(method.as_bytes()).unwrap(),
+            shape: shape.to_owned(),
+        };
+        super::advise(&ground, &kind)
+    }
+
+    #[test]
+    fn a_missing_rule_is_ready_to_paste_but_for_its_reason() {
+        let Advice::Add(proposal) = advise("POST", "/rest/api/2/issue/*/comment", "teams") else { panic!() };
+        assert_eq!(
+            proposal.toml,
+            "[[policy.rule]]\n\
+             allow = \"POST /rest/api/2/issue/*/comment\"\n\
+             why = \"\"  # write what teams needs this for: without it the file is refused\n\
+             caller = [\"teams\"]\n\
+             as = { service = \"reader\" }  # as agent.toml:10 makes this caller's calls\n"
+        );
+        assert_eq!(proposal.in_profiles[0].place, "profile jira-teams:31");
+        assert!(
+            proposal
+                .text("x")
+                .contains("A shipped profile has this rule, thought out: profile jira-teams:31")
+        );
+    }
+
+    #[test]
+    fn where_the_identity_is_not_clear_it_is_left_open() {
+        let Advice::Add(proposal) = advise("POST", "/rest/api/2/issue/*/comment", "bi") else { panic!() };
+        assert_eq!(proposal.identity, None);
+        assert!(proposal.toml.contains("\nas = \"\"  # write \"user\""), "{}", proposal.toml);
+        // One that no rule names has the identity that all have who are not named.
+        let Advice::Add(proposal) = advise("POST", "/rest/api/2/issue/*/worklog", "new") else { panic!() };
+        assert_eq!(proposal.identity_from.as_deref(), Some("agent.toml:40"));
+        assert_eq!(proposal.for_others[0].place, "agent.toml:30");
+    }
+
+    #[test]
+    fn what_should_not_pass_or_does_already_is_not_suggested() {
+        for (method, shape, caller, says) in [
+            ("GET", "/rest/api/2/issue/*", "teams", "Allowed by now, by agent.toml:10"),
+            (
+                "PUT",
+                "/rest/api/2/issue/*",
+                "teams",
+                "agent.toml:20 (PUT /rest/api/2/issue/*) is about these calls",
+            ),
+            ("GET", "/rest/pat/latest/tokens", "teams", "No rule is suggested: always-denied:"),
+            ("GET", "/rest/hr/*", "teams", "agent.toml:90 denies it (* /rest/hr/**): nobody's business"),
+            (
+                "POST",
+                "/rest/api/2/user",
+                "teams",
+                "profile jira-provisioning:5 (GET|POST /rest/api/2/user) is for the agent's own",
+            ),
+            ("TRACE", "/x", "teams", "none could say this"),
+        ] {
+            let text = advise(method, shape, caller).text("agent.toml");
+            assert!(text.contains(says), "{method} {shape}: {text}");
+        }
+        assert!(matches!(advise("GET", "/rest/api/2/user/search", "teams"), Advice::Add(_)));
+    }
 }
