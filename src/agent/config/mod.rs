@@ -126,7 +126,7 @@ impl Config {
         let (upstream_names, upstreams) = upstream::upstreams(top);
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
-        let rules = policy::rules(&mut top.table("policy"), source, &known);
+        let policy = policy::policy(top.table("policy"), source, &known);
         Some(Self {
             relay: relay?,
             state,
@@ -136,7 +136,7 @@ impl Config {
             upstreams,
             services,
             callers,
-            policy: Arc::new(Policy::compile(rules)),
+            policy: Arc::new(policy),
         })
     }
 }

@@ -32,7 +32,8 @@ fn the_example_reads() {
     let config = Config::parse("config.example.toml", EXAMPLE).unwrap();
     assert_eq!(config.relay.url.to_string(), "wss://relay.example.com");
     assert_eq!(config.upstreams[0].base_url.to_string(), "https://jira.corp.example");
-    assert_eq!(config.policy.rules().len(), 2);
+    assert_eq!(config.policy.denials().len(), 1);
+    assert!(config.policy.rules().len() > 30, "a profile and rules of its own");
     assert_eq!(config.callers.len(), 1);
 }
 
@@ -66,7 +67,10 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("policy", "[policy]\nqqqqqqqq = 1"),
+        ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
+        ("denying rule", "[[policy.rule]]\ndeny = \"GET /a\"\nqqqqqqqq = 1"),
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
@@ -80,6 +84,7 @@ fn the_example_names_every_key() {
                     || line.starts_with(&format!("# {key} ="))
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
+                    || line.contains(&format!("[policy.{key}"))
             };
             assert!(EXAMPLE.lines().any(named), "{table}: {key}");
         }
@@ -149,7 +154,7 @@ fn each_fault_says_what_to_do() {
         (HEAD.replace("\"svc\"", "\"a:b\""), "this can't be a user name"),
         (head("[log]\nformat = \"xml\""), "write \"text\" or \"json\""),
         (head("[log]\nfilter = \"a=b=c\""), "is no log filter"),
-        (head("[policy]\nprofile = []"), "known here: rule"),
+        (head("[policy]\nprofils = []"), "unknown key profils in [policy]"),
         (head("[[policy.rule]]"), "[policy.rule] lacks why"),
         (head(&rule("upstream = \"jria\"")), "did you mean “jira”?"),
         (head(&rule("caller = []")), "name callers, or remove the key"),

@@ -10,7 +10,9 @@ mod always;
 mod body;
 mod content;
 mod decide;
+
 pub mod explain;
+mod hidden;
 mod matcher;
 mod path;
 mod permit;
@@ -37,6 +39,7 @@ pub use always::{always_denied, always_denied_paths};
 pub use body::{BodyTest, HeldBody, JsonFault, Pointer, PointerFault};
 pub use content::{Content, ContentFault, MediaType, MediaTypeFault};
 pub use decide::{authorise, decide};
+pub use hidden::Earlier;
 use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};
 pub use permit::Permit;

@@ -13,7 +13,22 @@ pub struct Profile {
 }
 
 /// The shipped ones.
-pub const ALL: &[Profile] = &[];
+pub const ALL: &[Profile] = &[
+    profile("jira-read", include_str!("profiles/jira-read.toml")),
+    profile("jira-teams", include_str!("profiles/jira-teams.toml")),
+    profile("confluence-read", include_str!("profiles/confluence-read.toml")),
+    profile("bitbucket-read", include_str!("profiles/bitbucket-read.toml")),
+    profile("bamboo-read", include_str!("profiles/bamboo-read.toml")),
+    Profile {
+        name: "jira-provisioning",
+        text: include_str!("profiles/jira-provisioning.toml"),
+        for_callers: false,
+    },
+];
+
+const fn profile(name: &'static str, text: &'static str) -> Profile {
+    Profile { name, text, for_callers: true }
+}
 
 /// The one of this name.
 pub fn find(name: &str) -> Option<&'static Profile> {

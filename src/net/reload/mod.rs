@@ -21,7 +21,7 @@ const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// A file that never settles is read nevertheless.
 const MAX_SETTLING: usize = 20;
 /// No watched file is longer.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: u64 = 4 << 20;
 
 /// Tells when the content of some files has changed.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub fn keep_certificate(
     poke
 }
 
-/// Reads a file of at most 1 MB; `None` if it is longer.
+/// Reads a file of at most 4 MB; `None` if it is longer.
 pub fn read_bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = std::fs::File::open(path)?;
     let mut content = Vec::new();

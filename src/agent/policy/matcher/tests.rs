@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::target::Target;
 use super::*;
+use crate::common::ids::CallerName;
 
 fn pattern(path: &str) -> Vec<Part> {
     format!("GET {path}").parse::<Target>().unwrap().pattern().to_vec()

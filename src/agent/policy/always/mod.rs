@@ -9,7 +9,7 @@ use super::matcher::Matcher;
 use super::{CanonicalPath, Denial, DeniedTarget, Place, Reason};
 
 /// The list as it is shipped: TOML, each entry with its reason.
-const TEXT: &str = include_str!("profiles/always-denied.toml");
+const TEXT: &str = include_str!("../profiles/always-denied.toml");
 
 /// Refuses a path that is on the list, in every spelling, and also below a context path of up to two segments that
 /// the configuration does not know of.
@@ -72,3 +72,6 @@ static LIST: LazyLock<Option<List>> = LazyLock::new(|| {
 
 /// An upstream whose url lacks its context path has it in the paths of its calls.
 const MAX_CONTEXT: usize = 2;
+
+#[cfg(test)]
+mod tests;

@@ -194,3 +194,6 @@ impl Policy {
         self.denials.get(usize::try_from(number).ok()?)
     }
 }
+
+#[cfg(test)]
+mod tests;
