@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use super::arguments::Proof;
 use crate::agent::config::Config;
 use crate::agent::policy::explain::address::{Address, AddressFault, Application, read};
+use crate::agent::policy::tools::suggest::{Advice, Ground, Kind, Shipped, advise};
 use crate::agent::policy::{Channel, Trust};
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
@@ -30,6 +31,12 @@ impl Site {
     pub(super) fn address(&self, text: &str, upstream: Option<&str>) -> Result<Address, AddressFault> {
         read(text, upstream, &self.applications)
     }
+}
+
+/// What to do about a kind of refused call.
+pub(super) fn advice(config: &Config, shipped: &[Shipped], kind: &Kind) -> Advice {
+    let several = config.upstreams.len() > 1;
+    advise(&Ground { policy: &config.policy, shipped, several }, kind)
 }
 
 /// A method, also in small letters.

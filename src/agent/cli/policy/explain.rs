@@ -12,11 +12,13 @@ use super::asking::{self, Site};
 use super::daemon::{self, Daemon};
 use super::headers::{self, Headers};
 use crate::agent::config::Config;
-use crate::agent::policy::Identity;
 use crate::agent::policy::explain::address::{Address, Reading};
 use crate::agent::policy::explain::{Answer, Explanation, explain, printable};
 use crate::agent::policy::tools::asked::{Asked, Decision, decide};
 use crate::agent::policy::tools::digest;
+use crate::agent::policy::tools::shape::shape;
+use crate::agent::policy::tools::suggest::{Advice, InProfile, Kind};
+use crate::agent::policy::{Identity, Reason};
 use crate::common::limits::ByteSize;
 use crate::common::problem::Problem;
 use crate::common::report::{Exit, Report};
@@ -32,6 +34,9 @@ struct Told {
     /// What would go to the application.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<Sent>,
+    /// Rules of shipped profiles for such calls, where no rule of the site's is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_profiles: Vec<InProfile>,
     /// What becomes of the header fields.
     headers: Headers,
     /// What the running agent does.
@@ -106,7 +111,8 @@ fn tell(
     let headers = headers::of(&asked.method, &host, given, credential)
         .map_err(|what| Report::new(Exit::Usage, what))?;
     let running = daemon::ask(&config.admin_socket, &digest(&config.policy));
-    Ok(Told { explanation, reading, sent, headers, running })
+    let in_profiles = in_profiles(config, asked);
+    Ok(Told { explanation, reading, sent, in_profiles, headers, running })
 }
 
 fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
@@ -130,6 +136,19 @@ fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
     })
 }
 
+/// Where to find a rule for a call that no rule of the site's is about.
+fn in_profiles(config: &Config, asked: &Asked) -> Vec<InProfile> {
+    let Decision::Refused(call, Reason::NoRule { .. }) = decide(&config.policy, asked) else {
+        return Vec::new();
+    };
+    let (Some(caller), Some(shape)) = (call.caller, shape(&call.path)) else { return Vec::new() };
+    let kind = Kind { caller, upstream: call.upstream, method: call.method, shape };
+    match asking::advice(config, &Config::shipped_rules(&kind.upstream), &kind) {
+        Advice::Add(proposal) => proposal.in_profiles,
+        _ => Vec::new(),
+    }
+}
+
 /// What stands in the way of an allowed call although the policy does not.
 fn instead(identity: &Identity, asked: &Asked, limit: ByteSize) -> Option<Problem> {
     let length = asked.body.as_ref().map_or(0, Vec::len) as u64;
@@ -145,6 +164,9 @@ impl Told {
         let mut line = |word: &str, says: &str| {
             let _ = writeln!(text, "  {word:<9} {}", printable(says));
         };
+        for rule in &self.in_profiles {
+            line("profile", &format!("{}: {} (not in use for this call)", rule.place, rule.allow));
+        }
         line("read as", &self.reading.to_string());
         if let Some(sent) = &self.sent {
             line("sent", &format!("{} to {}", sent.request, sent.to.join(" or ")));
@@ -159,7 +181,9 @@ impl Told {
                 line("person", &format!("{person}{rule}"));
             }
         }
-        for field in &self.headers.set {
+        let asked = !self.headers.passed.is_empty() || !self.headers.dropped.is_empty();
+        // Of a refused call no field is sent: only what was asked about is answered.
+        for field in self.headers.set.iter().filter(|_| self.sent.is_some()) {
             line("sets", &format!("{}: {}", field.name, field.value));
         }
         for field in &self.headers.passed {
@@ -168,7 +192,9 @@ impl Told {
         for field in &self.headers.dropped {
             line("drops", &format!("{} ({})", field.name, field.because));
         }
-        line("never", self.headers.never);
+        if self.sent.is_some() || asked {
+            line("never", self.headers.never);
+        }
         match &self.sent {
             Some(Sent { instead: Some(answer), .. }) => {
                 line("answer", &format!("{} {}: {}", answer.status, answer.code, answer.detail));

@@ -1,5 +1,6 @@
 //! `policy suggest`: asks the running agent what it refused, and proposes rules by the configuration file.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::arguments::Suggest;
 use super::asking;
 use crate::agent::admin::refusals::{RefusalsReport, RefusedLine};
 use crate::agent::config::Config;
-use crate::agent::policy::tools::suggest::{Advice, Ground, Kind, advise};
+use crate::agent::policy::tools::suggest::{Advice, Kind};
 use crate::common::report::{Exit, Report};
 use crate::net::local::Client;
 use crate::terminal;
@@ -25,11 +26,13 @@ pub(super) fn suggest(file: &Path, what: &Suggest, json: bool) -> Result<(), Rep
     if let Some(caller) = &caller {
         report.refused.retain(|line| line.caller == caller.as_str());
     }
-    let ground =
-        Ground { policy: &config.policy, profiles: &[], held_back: &[], several: config.upstreams.len() > 1 };
     let mut advised = Vec::new();
+    let mut shipped = HashMap::new();
     for line in &report.refused {
-        advised.push((line, advise(&ground, &kind(line)?)));
+        let kind = kind(line)?;
+        let shipped =
+            shipped.entry(kind.upstream.clone()).or_insert_with(|| Config::shipped_rules(&kind.upstream));
+        advised.push((line, asking::advice(&config, shipped, &kind)));
     }
     if json {
         let suggestions: Vec<_> =

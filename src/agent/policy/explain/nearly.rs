@@ -48,7 +48,10 @@ pub(super) fn nearly(pattern: &[Part], path: &CanonicalPath) -> Option<Near> {
     if given.is_empty() {
         return None;
     }
-    Some(Near::Segment { distance: distance(&wanted, given), wanted, given: (*given).to_owned() })
+    let distance = distance(&wanted, given);
+    // Two words that have little in common are two resources, and no slip.
+    let alike = 2 * distance <= wanted.chars().count().max(given.chars().count()) + 1;
+    alike.then(|| Near::Segment { distance, wanted, given: (*given).to_owned() })
 }
 
 /// The parts that the segments do not fit, if there are as many of both.
@@ -144,7 +147,8 @@ mod tests {
             ("/status", "/stats", "-"),
             ("/status", "/status/", "no slash"),
             ("/", "/x", "-"),
-            ("/x/outhaul.*", "/x/other", "“outhaul.*” where the call has “other”"),
+            ("/x/outhaul.*", "/x/outhaul", "“outhaul.*” where the call has “outhaul”"),
+            ("/rest/api/2/search", "/rest/api/2/user", "-"),
         ] {
             let says = says(pattern, path);
             assert!(

@@ -65,8 +65,69 @@ pub struct Proposal {
     pub identity_from: Option<String>,
     /// Rules for other callers that allow just this.
     pub for_others: Vec<ShownRule>,
-    /// Rules of shipped profiles that allow just this, with conditions thought out.
-    pub in_profiles: Vec<ShownRule>,
+    /// Rules of shipped profiles that allow just this.
+    pub in_profiles: Vec<InProfile>,
+}
+
+/// A rule of a profile, shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InProfile {
+    /// The profile.
+    pub profile: &'static str,
+    /// The optional part of it, where it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// How many rules the profile has.
+    pub rules: usize,
+    /// Where the rule stands.
+    pub place: String,
+    /// The rule, as written.
+    pub allow: String,
+    /// What else a call must be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+}
+
+impl InProfile {
+    fn of(shipped: &Shipped) -> Self {
+        let ShownRule { place, allow, conditions, .. } = ShownRule::of(&shipped.rule);
+        Self {
+            profile: shipped.profile,
+            part: shipped.part.clone(),
+            rules: shipped.count,
+            place,
+            allow,
+            conditions,
+        }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let Self { profile, place, allow, rules, .. } = self;
+        let part = self.part.as_ref().map(|part| format!(", in its optional part “{part}”"));
+        let conditions: String =
+            self.conditions.iter().map(|condition| format!(", if {condition}")).collect();
+        format!(
+            "The shipped profile {profile} has this rule{}: {place}: {allow}{conditions}. The profile has {rules} \
+             rules: use it if the caller needs the others too.",
+            part.unwrap_or_default()
+        )
+    }
+}
+
+/// A rule of a shipped profile.
+#[derive(Debug, Clone)]
+pub struct Shipped {
+    /// The profile's name.
+    pub profile: &'static str,
+    /// Whether callers may be given it; else only the agent's own provisioning uses it.
+    pub for_callers: bool,
+    /// The optional part of the profile that it belongs to.
+    pub part: Option<String>,
+    /// The rule.
+    pub rule: Rule,
+    /// How many rules the profile has.
+    pub count: usize,
 }
 
 /// What suggestions are made from.
@@ -74,10 +135,8 @@ pub struct Proposal {
 pub struct Ground<'g> {
     /// The site's policy.
     pub policy: &'g Policy,
-    /// The shipped profiles that a site may use.
-    pub profiles: &'g [Rule],
-    /// The shipped profile that only the agent's own provisioning uses.
-    pub held_back: &'g [Rule],
+    /// The rules of the shipped profiles.
+    pub shipped: &'g [Shipped],
     /// Whether the site has several applications, so that a rule must name one.
     pub several: bool,
 }
@@ -113,11 +172,12 @@ pub fn advise(ground: &Ground<'_>, kind: &Kind) -> Advice {
     if let Some(rule) = own.iter().copied().filter(covers).find(|rule| rule.is_for(Some(&kind.caller))) {
         return Advice::LookCloser { rule: of(rule) };
     }
-    let in_profiles: Vec<ShownRule> = ground.profiles.iter().filter(covers).map(ShownRule::of).collect();
+    let shipped = || ground.shipped.iter().filter(|shipped| covers(&&shipped.rule));
+    let in_profiles: Vec<InProfile> = shipped().filter(|one| one.for_callers).map(InProfile::of).collect();
     if in_profiles.is_empty()
-        && let Some(rule) = ground.held_back.iter().find(covers)
+        && let Some(held_back) = shipped().next()
     {
-        return Advice::HeldBack { rule: of(rule) };
+        return Advice::HeldBack { rule: of(&held_back.rule) };
     }
     let identity = identity(&own, &kind.caller);
     Advice::Add(Box::new(Proposal {
@@ -229,14 +289,7 @@ impl Proposal {
     fn text(&self, file: &str) -> String {
         let mut text = String::new();
         for rule in &self.in_profiles {
-            let _ = writeln!(
-                text,
-                "A shipped profile has this rule, thought out: {}: {}",
-                rule.place, rule.allow
-            );
-            for more in rule.conditions.iter().chain(&rule.terms) {
-                let _ = writeln!(text, "  {more}");
-            }
+            let _ = writeln!(text, "{}", rule.text());
         }
         for rule in &self.for_others {
             let _ = writeln!(
@@ -285,15 +338,20 @@ mod tests {
 
     fn advise(method: &str, shape: &str, caller: &str) -> Advice {
         let policy = policy();
-        let profiles = [
-            rule("profile jira-teams", 31, "POST /rest/api/2/issue/*/comment", "x", &[]),
-            rule("profile jira-read", 4, "GET /rest/api/2/user/search", "x", &[]),
+        let shipped = |profile, line, allow: &str| Shipped {
+            profile,
+            for_callers: profile != "jira-provisioning",
+            part: None,
+            rule: rule(&format!("profile {profile}"), line, allow, "x", &[]),
+            count: 9,
+        };
+        let shipped = [
+            shipped("jira-teams", 31, "POST /rest/api/2/issue/*/comment"),
+            shipped("jira-read", 4, "GET /rest/api/2/user/search"),
+            shipped("jira-provisioning", 5, "GET|POST /rest/api/2/user"),
+            shipped("jira-provisioning", 6, "GET /rest/api/2/user/search"),
         ];
-        let held_back = [
-            rule("profile jira-provisioning", 5, "GET|POST /rest/api/2/user", "x", &[]),
-            rule("profile jira-provisioning", 6, "GET /rest/api/2/user/search", "x", &[]),
-        ];
-        let ground = Ground { policy: &policy, profiles: &profiles, held_back: &held_back, several: false };
+        let ground = Ground { policy: &policy, shipped: &shipped, several: false };
         let kind = Kind {
             caller: caller.parse().unwrap(),
             upstream: "jira".parse().unwrap(),
@@ -318,7 +376,7 @@ mod tests {
         assert!(
             proposal
                 .text("x")
-                .contains("A shipped profile has this rule, thought out: profile jira-teams:31")
+                .contains("The shipped profile jira-teams has this rule: profile jira-teams:31: POST")
         );
     }
 
