@@ -13,6 +13,7 @@ mod doors;
 mod faults;
 mod handshake;
 mod net;
+mod policy;
 mod proxy;
 mod relay;
 mod support;

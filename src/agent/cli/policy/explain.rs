@@ -47,7 +47,7 @@ struct Told {
 struct Sent {
     /// Method and target.
     request: String,
-    /// The application's nodes: one of them gets it.
+    /// The application's nodes: one of them gets it, below its own path.
     to: Vec<String>,
     /// As whom.
     identity: String,
@@ -126,7 +126,7 @@ fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
     let limit = rule.max_body().map_or(own, |rule| rule.min(own));
     let query = call.query.as_str().map(|query| format!("?{query}")).unwrap_or_default();
     Some(Sent {
-        request: format!("{} {}{}{query}", call.method, upstream.base_url.path, call.path),
+        request: format!("{} {}{query}", call.method, call.path),
         to: upstream.nodes.iter().map(ToString::to_string).collect(),
         identity: rule.identity().to_string(),
         account: account.map(|service| service.user.clone()),
@@ -169,7 +169,7 @@ impl Told {
         }
         line("read as", &self.reading.to_string());
         if let Some(sent) = &self.sent {
-            line("sent", &format!("{} to {}", sent.request, sent.to.join(" or ")));
+            line("sent", &format!("{} below {}", sent.request, sent.to.join(" or ")));
             let account = sent.account.as_ref().map(|user| format!(", which is the account {user}"));
             line("identity", &format!("{}{}", sent.identity, account.unwrap_or_default()));
             if let Some(person) = &sent.person {

@@ -300,7 +300,7 @@ impl Proposal {
                 rule.who()
             );
         }
-        let _ = writeln!(text, "If it should pass, append to {file} and write the reason:\n\n{}", self.toml);
+        let _ = write!(text, "If it should pass, append to {file} and write the reason:\n\n{}", self.toml);
         text
     }
 }
