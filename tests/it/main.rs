@@ -14,6 +14,7 @@ mod faults;
 mod handshake;
 mod net;
 mod policy;
+mod policy_tools;
 mod proxy;
 mod relay;
 mod support;

@@ -11,7 +11,7 @@ use super::*;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// An upstream that keeps heads and bodies as they came, and answers `ok`.
-async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(super) async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let log = Arc::<Mutex<Vec<String>>>::default();
     let kept = Arc::clone(&log);
     let (address, _) = upstream(move |mut peer, head| {

@@ -6,6 +6,7 @@ mod connections;
 mod crowd;
 mod identity;
 mod links;
+mod policy;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -151,6 +152,24 @@ impl World {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// Puts the policy in force that a configuration with these tables has.
+    pub(super) fn follow(&self, tables: &str) {
+        let text = format!(
+            "[relay]\nurl = \"wss://r\"\n[upstream.jira]\nurl = \"http://j\"\n[service.reader]\nuser = \"r\"\n\
+             pat = {{ file = \"/x\" }}\n{tables}"
+        );
+        let config = outhaul::agent::config::Config::parse("agent.toml", &text).unwrap();
+        let old = self.site.load_full();
+        self.site.store(Arc::new(Site {
+            policy: config.policy,
+            meters: Arc::clone(&old.meters),
+            upstreams: old.upstreams.clone(),
+            callers: Arc::clone(&old.callers),
+            credentials: Arc::clone(&old.credentials),
+            rewriting: old.rewriting.clone(),
+        }));
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

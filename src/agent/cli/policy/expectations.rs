@@ -30,16 +30,16 @@ pub(super) struct Expected {
 /// All of a file, or every fault in it.
 pub(super) fn load(path: &Path, site: &Site) -> Result<Vec<Expected>, Report> {
     let text = crate::config::file::read_text(path, "table of expectations", MAX_FILE)?;
-    crate::config::parse(&path.display().to_string(), &text, |top, source| read(top, source, site))
+    crate::config::parse(&path.display().to_string(), &text, |top, source| Some(read(top, source, site)))
 }
 
-fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option<Vec<Expected>> {
+fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Vec<Expected> {
     if !top.has("expect") {
         // A table that says nothing would always hold.
         top.missing("expect", "[{ call = \"GET /rest/api/2/myself\", result = \"allow\" }]");
     }
     let tables = top.tables("expect");
-    Some(tables.into_iter().filter_map(|mut table| one(&mut table, source, site)).collect())
+    tables.into_iter().filter_map(|mut table| one(&mut table, source, site)).collect()
 }
 
 fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option<Expected> {

@@ -60,9 +60,9 @@ pub(super) fn of(
     let sent = headers::request(&request, method, &host).map_err(|fault| fault.to_string())?.headers;
     let (mut passed, mut dropped) = (Vec::new(), Vec::new());
     for (name, value) in given {
-        if sent.get_all(name).iter().any(|sent| sent == value) && *name != header::HOST {
-            passed.push(field(name, value));
-        } else if *name == header::CONTENT_LENGTH {
+        let as_it_is = sent.get_all(name).iter().any(|passed| passed == value) && *name != header::HOST;
+        // A length is judged apart, and written anew.
+        if as_it_is || *name == header::CONTENT_LENGTH {
             passed.push(field(name, value));
         } else {
             let because = if sent.contains_key(name) { REPLACED } else { reason(name, request.headers()) };
@@ -72,9 +72,9 @@ pub(super) fn of(
     let own = |(name, value): &(&HeaderName, &HeaderValue)| {
         !given.iter().any(|(given, said)| given == *name && said == *value) || *name == header::HOST
     };
-    let mut set: Vec<Field> = sent.iter().filter(own).map(|(name, value)| field(name, value)).collect();
-    set.extend(credential.map(|value| Field { name: header::AUTHORIZATION.to_string(), value }));
-    Ok(Headers { set, passed, dropped, never: NEVER })
+    let fields = sent.iter().filter(own).map(|(name, value)| field(name, value));
+    let credential = credential.map(|value| Field { name: header::AUTHORIZATION.to_string(), value });
+    Ok(Headers { set: fields.chain(credential).collect(), passed, dropped, never: NEVER })
 }
 
 fn field(name: &HeaderName, value: &HeaderValue) -> Field {

@@ -16,7 +16,7 @@ pub(super) struct Template {
     pub(super) why: String,
     pub(super) place: Place,
     tests: Tests,
-    part: Option<String>,
+    pub(super) part: Option<String>,
 }
 
 /// What `[policy.profile.NAME]` says.

@@ -6,7 +6,8 @@ use super::super::Config;
 use super::profile::{Template, template};
 use crate::agent::policy::profiles::{self, Profile};
 use crate::agent::policy::{
-    Call, CanonicalPath, Content, HeldBody, Identity, Policy, Query, Reason, Trust, always_denied, decide,
+    Call, CanonicalPath, Content, HeldBody, Identity, Policy, Query, Reason, Trust, always_denied,
+    always_denied_paths, decide,
 };
 use crate::common::limits::ByteSize;
 
@@ -213,6 +214,24 @@ fn every_profile_reads_and_gives_reasons() {
             let path = allow.as_str().split_once(' ').unwrap().1.replace("**", "x").replace('*', "x");
             assert!(always_denied(&CanonicalPath::parse(&path).unwrap()).is_ok(), "{shown} could never pass");
         }
+    }
+}
+
+#[test]
+fn the_document_names_every_profile_part_and_denied_place() {
+    const DOCUMENT: &str = include_str!("../../../../docs/policy.md");
+    for profile in profiles::ALL {
+        let row = DOCUMENT.lines().find(|line| line.starts_with(&format!("| `{}` |", profile.name)));
+        let row = row.unwrap_or_else(|| panic!("{}", profile.name));
+        for Template { part, .. } in templates(profile) {
+            assert!(part.is_none_or(|part| row.contains(&format!("`{part}`"))), "{row}");
+        }
+    }
+    for denial in always_denied_paths() {
+        let path = denial.deny().as_str().trim_start_matches("* ").trim_end_matches("/**");
+        let name = path.rsplit('/').next().unwrap();
+        let named = [path, name].iter().any(|name| DOCUMENT.contains(&format!("`{name}`")));
+        assert!(named, "{path}");
     }
 }
 

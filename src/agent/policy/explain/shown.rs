@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::agent::policy::{Denial, Rule};
+use crate::agent::policy::{Denial, MediaType, Rule};
 use crate::common::ids::{CallerName, UpstreamName};
 
 /// A rule that allows.
@@ -56,7 +56,7 @@ impl ShownRule {
         let (tests, terms) = (rule.tests(), rule.terms());
         let mut conditions = Vec::new();
         if !tests.content_types.is_empty() {
-            let types: Vec<&str> = tests.content_types.iter().map(|kind| kind.as_str()).collect();
+            let types: Vec<&str> = tests.content_types.iter().map(MediaType::as_str).collect();
             conditions.push(format!("the content type is {}", types.join(" or ")));
         }
         if !tests.query.is_empty() {

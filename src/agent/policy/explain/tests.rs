@@ -166,6 +166,9 @@ fn a_rule_that_fits_but_asks_for_more_is_told() {
     let says = explain(&policy(), &create).to_string();
     assert!(says.contains("toml:6: POST /rest/api/2/issue (it takes application/json)"), "{says}");
     create.content_type = Some("application/json".to_owned());
+    create.body = Some(vec![b' '; 65_537]);
+    let says = explain(&policy(), &create).to_string();
+    assert!(says.contains("the caller sees 413 body-too-large") && says.contains("max-held-body"), "{says}");
     create.body = Some(b"{".to_vec());
     let says = explain(&policy(), &create).to_string();
     assert!(says.contains("the caller sees 400 bad-request") && says.contains("can't be judged"), "{says}");

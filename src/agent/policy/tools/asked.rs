@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::agent::policy::{
     Call, CanonicalPath, Content, HeldBody, Policy, Query, Reason, Rule, Trust, decide as decide_call,
+    held_too_large,
 };
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::problem::{Code, Problem};
@@ -39,7 +40,7 @@ pub enum Decision {
     Allowed(Box<Call>, Arc<Rule>),
     /// The policy refuses it.
     Refused(Box<Call>, Reason),
-    /// Its path or query can't be read.
+    /// Its path or query can't be read, or its body is too large to be looked into.
     Unreadable(Problem),
 }
 
@@ -54,7 +55,7 @@ pub fn decide(policy: &Policy, asked: &Asked) -> Decision {
         Ok(read) => read,
         Err(fault) => return Decision::Unreadable(fault.problem()),
     };
-    let call = Call {
+    let mut call = Call {
         method: asked.method.clone(),
         upstream: asked.upstream.clone(),
         path,
@@ -62,8 +63,14 @@ pub fn decide(policy: &Policy, asked: &Asked) -> Decision {
         caller: asked.caller.clone(),
         trust: asked.trust,
         content: asked.content_type.as_deref().map_or_else(Content::default, Content::with_type),
-        body: asked.body.as_deref().map(HeldBody::read),
+        body: None,
     };
+    if let (Some(body), Some(limit)) = (&asked.body, policy.holds_body(&call)) {
+        if body.len() as u64 > limit.0 {
+            return Decision::Unreadable(held_too_large(limit));
+        }
+        call.body = Some(HeldBody::read(body));
+    }
     match decide_call(policy, &call) {
         Ok(rule) => Decision::Allowed(Box::new(call), Arc::clone(rule)),
         Err(reason) => Decision::Refused(Box::new(call), reason),

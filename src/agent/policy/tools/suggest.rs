@@ -105,8 +105,7 @@ impl InProfile {
     pub fn text(&self) -> String {
         let Self { profile, place, allow, rules, .. } = self;
         let part = self.part.as_ref().map(|part| format!(", in its optional part “{part}”"));
-        let conditions: String =
-            self.conditions.iter().map(|condition| format!(", if {condition}")).collect();
+        let conditions = self.conditions.iter().fold(String::new(), |all, one| all + ", if " + one);
         format!(
             "The shipped profile {profile} has this rule{}: {place}: {allow}{conditions}. The profile has {rules} \
              rules: use it if the caller needs the others too.",
@@ -213,22 +212,18 @@ fn toml(kind: &Kind, identity: Option<&Rule>, several: bool) -> String {
         let _ = writeln!(text, "upstream = \"{}\"", kind.upstream);
     }
     let _ = writeln!(text, "caller = [\"{}\"]", kind.caller);
-    let (value, note) = match identity.map(|rule| (rule, rule.identity())) {
-        Some((rule, identity)) => {
-            let value = match identity {
-                Identity::User => "\"user\"".to_owned(),
-                Identity::Anonymous => "\"anonymous\"".to_owned(),
-                Identity::Service(name) => format!("{{ service = \"{name}\" }}"),
-            };
-            (value, format!("as {} makes this caller's calls", rule.place()))
-        }
-        None => {
-            let note =
-                "write \"user\", \"anonymous\" or { service = \"NAME\" }: the caller's rules do not say";
-            ("\"\"".to_owned(), note.to_owned())
-        }
+    let Some(rule) = identity else {
+        text.push_str(
+            "as = \"\"  # write \"user\", \"anonymous\" or { service = \"NAME\" }: the caller's rules do not say\n",
+        );
+        return text;
     };
-    let _ = writeln!(text, "as = {value}  # {note}");
+    let value = match rule.identity() {
+        Identity::User => "\"user\"".to_owned(),
+        Identity::Anonymous => "\"anonymous\"".to_owned(),
+        Identity::Service(name) => format!("{{ service = \"{name}\" }}"),
+    };
+    let _ = writeln!(text, "as = {value}  # as {} makes this caller's calls", rule.place());
     text
 }
 
