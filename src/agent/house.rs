@@ -18,6 +18,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::pause::Pause;
+use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
 use super::reload;
 use super::state::Enrolment;
@@ -79,7 +80,7 @@ impl House for Running {
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
             upstreams,
-            policy: PolicyStatus { rules: site.policy.rules().len(), digest: digest(&site.policy) },
+            policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
         }
     }
@@ -203,4 +204,14 @@ fn refused(fault: &CallersFault) -> Refused {
     };
     let text = Report::from_error(Exit::Data, fault).to_string();
     Refused::new(status, text)
+}
+
+fn policy_status(policy: &Policy) -> PolicyStatus {
+    let trusting = policy.rules().iter().filter(|rule| rule.terms().accept_relay_trust);
+    PolicyStatus {
+        rules: policy.rules().len(),
+        denials: policy.denials().len(),
+        accept_relay_trust: trusting.count(),
+        digest: digest(policy),
+    }
 }

@@ -107,6 +107,10 @@ pub struct NodeStatus {
 pub struct PolicyStatus {
     /// How many rules are in force.
     pub rules: usize,
+    /// How many rules deny.
+    pub denials: usize,
+    /// How many of the rules let a caller act as a person on the relay's word alone.
+    pub accept_relay_trust: usize,
     /// Tells this policy from another, for `policy explain`.
     #[serde(default)]
     pub digest: String,
@@ -149,7 +153,13 @@ impl Status {
             }
         }
         let (config, calls) = (&self.config, self.calls);
-        line(format_args!("\nPolicy   {} rules, from {}", self.policy.rules, config.file));
+        let PolicyStatus { rules, denials, accept_relay_trust, digest: _ } = &self.policy;
+        line(format_args!("\nPolicy   {rules} rules, {denials} that deny, from {}", config.file));
+        if *accept_relay_trust > 0 {
+            line(format_args!(
+                "         {accept_relay_trust} accept the relay's word for who acts as a person"
+            ));
+        }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
         if let Some(error) = &config.error {
@@ -238,7 +248,7 @@ mod tests {
                     detail: Some("connection refused".to_owned()),
                 }],
             }],
-            policy: PolicyStatus { rules: 2, digest: String::new() },
+            policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
         }
     }
@@ -249,6 +259,8 @@ mod tests {
         for word in [
             "PAUSED",
             "UNBOUND",
+            "2 rules, 1 that deny",
+            "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
             "RESTART NEEDED for changes to relay.url",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",

@@ -39,7 +39,7 @@ impl House for Doll {
                 tunnels: Vec::new(),
             },
             upstreams: Vec::new(),
-            policy: PolicyStatus { rules: 0, digest: String::new() },
+            policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
         }
     }

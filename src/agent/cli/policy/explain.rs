@@ -20,7 +20,7 @@ use crate::agent::policy::tools::shape::shape;
 use crate::agent::policy::tools::suggest::{Advice, InProfile, Kind};
 use crate::agent::policy::{Identity, Reason};
 use crate::common::limits::ByteSize;
-use crate::common::problem::Problem;
+use crate::common::problem::{Code, Problem};
 use crate::common::report::{Exit, Report};
 use crate::terminal;
 
@@ -142,7 +142,8 @@ fn in_profiles(config: &Config, asked: &Asked) -> Vec<InProfile> {
         return Vec::new();
     };
     let (Some(caller), Some(shape)) = (call.caller, shape(&call.path)) else { return Vec::new() };
-    let kind = Kind { caller, upstream: call.upstream, method: call.method, shape };
+    let code = Code::PolicyRefused.to_string();
+    let kind = Kind { caller, upstream: call.upstream, method: call.method, shape, code };
     match asking::advice(config, &Config::shipped_rules(&kind.upstream), &kind) {
         Advice::Add(proposal) => proposal.in_profiles,
         _ => Vec::new(),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::understood;
 use super::arguments::Suggest;
-use super::asking;
+use super::{asking, daemon};
 use crate::agent::admin::refusals::{RefusalsReport, RefusedLine};
 use crate::agent::config::Config;
 use crate::agent::policy::tools::suggest::{Advice, Kind};
@@ -18,7 +18,7 @@ use crate::terminal;
 
 /// Asks and proposes.
 pub(super) fn suggest(file: &Path, what: &Suggest, json: bool) -> Result<(), Report> {
-    let config = Config::load(file)?;
+    let config = Config::load(file).map_err(|report| daemon::beside(file, report))?;
     let caller = asking::caller(what.caller.as_deref())?;
     let client = Client::new(&config.admin_socket, super::super::PROGRAM);
     let document = terminal::block_on(async { client.get("/policy/refusals").await })?;
@@ -61,6 +61,7 @@ fn kind(line: &RefusedLine) -> Result<Kind, Report> {
         upstream: line.upstream.parse().map_err(|_| unknown("upstream"))?,
         method: line.method.parse().map_err(|_| unknown("method"))?,
         shape: line.shape.clone(),
+        code: line.code.clone(),
     })
 }
 

@@ -8,6 +8,7 @@ use super::arguments::Test;
 use super::asking::Site;
 use super::expectations;
 use crate::agent::config::Config;
+use crate::agent::policy::explain::printable;
 use crate::common::report::{Exit, Report};
 use crate::terminal;
 
@@ -33,7 +34,7 @@ pub(super) fn test(config: &Config, what: &Test, json: bool) -> Result<(), Repor
             let caller = one.expectation.call.caller.as_ref();
             let caller = caller.map(|caller| format!(" as {caller}")).unwrap_or_default();
             let why = one.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            let _ = writeln!(text, "{file}:{}: {}{caller}: {what}{why}", one.line, one.call);
+            let _ = writeln!(text, "{file}:{}: {}{caller}: {what}{why}", one.line, printable(&one.call));
         }
         if wrong.is_empty() {
             let _ = writeln!(text, "All {} expectations hold.", expected.len());

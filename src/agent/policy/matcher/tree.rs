@@ -147,7 +147,8 @@ fn visit_wide<'n, 'p, L>(
     if !node.literals.is_empty() || !node.globs.lengths.is_empty() {
         let segment = fold(segment);
         let is_last = segments.clone().next().is_none_or(str::is_empty);
-        let stem = segment.rsplit_once('.').map(|(stem, _)| stem).filter(|stem| is_last && !stem.is_empty());
+        let stem = if is_last { segment.rsplit_once('.') } else { None };
+        let stem = stem.map(|(stem, _)| stem).filter(|stem| !stem.is_empty());
         for spelling in [Some(&*segment), stem].into_iter().flatten() {
             if let Some(next) = node.literals.get(spelling) {
                 visit_wide(next, segments.clone(), each);

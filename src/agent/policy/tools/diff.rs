@@ -59,3 +59,59 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::policy::{Identity, Place, Rule, Trust};
+    use crate::common::limits::ByteSize;
+
+    fn rule(line: usize, allow: &str, service: &str) -> Rule {
+        let place = Place { file: "agent.toml".into(), line };
+        let identity = Identity::Service(service.parse().unwrap());
+        Rule::new(allow.parse().unwrap(), format!("reason {line}"), "jira".parse().unwrap(), identity, place)
+    }
+
+    fn change(old: Vec<Rule>, new: Vec<Rule>, call: &str) -> Option<Kind> {
+        let (method, target) = call.split_once(' ').unwrap();
+        let asked = Asked {
+            method: method.parse().unwrap(),
+            upstream: "jira".parse().unwrap(),
+            target: target.to_owned(),
+            caller: None,
+            person: None,
+            content_type: None,
+            body: None,
+            trust: Trust::default(),
+        };
+        let (old, new) = (Policy::compile(old), Policy::compile(new));
+        compare(&old, &new, &asked, &asked).map(|change| change.change)
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told_and_a_moved_rule_is_none() {
+        let one = || vec![rule(1, "GET /a/*", "x")];
+        let small = vec![rule(1, "GET /a/*", "x").with_max_body(Some(ByteSize::kib(1)))];
+        for (old, new, call, expected) in [
+            (one(), vec![], "GET /a/b", Some(Kind::Refused)),
+            (vec![], one(), "GET /a/b", Some(Kind::Allowed)),
+            (one(), vec![rule(1, "GET /a/*", "y")], "GET /a/b", Some(Kind::Identity)),
+            (one(), vec![rule(1, "GET /a/b", "x")], "GET /a/b", Some(Kind::Rule)),
+            (one(), small, "GET /a/b", Some(Kind::Rule)),
+            (one(), vec![rule(9, "GET /a/*", "x")], "GET /a/b", None),
+            (one(), vec![rule(1, "POST /b", "x"), rule(5, "GET /a/*", "x")], "GET /a/b", None),
+            (one(), vec![], "GET /b", None),
+            (one(), one(), "GET /a/../b", None),
+        ] {
+            assert_eq!(change(old, new, call), expected, "{call}");
+        }
+        let place = Place { file: "agent.toml".into(), line: 1 };
+        let person =
+            Rule::new("GET /a/b".parse().unwrap(), "w", "jira".parse().unwrap(), Identity::User, place);
+        assert_eq!(
+            change(vec![], vec![person], "GET /a/b"),
+            Some(Kind::Code),
+            "trust-required is another refusal"
+        );
+    }
+}

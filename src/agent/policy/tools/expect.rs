@@ -45,3 +45,71 @@ impl Expectation {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::policy::{Identity, Place, Rule, Trust};
+
+    fn expectation(call: &str, allowed: bool) -> Expectation {
+        let (method, target) = call.split_once(' ').unwrap();
+        let call = Asked {
+            method: method.parse().unwrap(),
+            upstream: "jira".parse().unwrap(),
+            target: target.to_owned(),
+            caller: None,
+            person: None,
+            content_type: None,
+            body: None,
+            trust: Trust::default(),
+        };
+        Expectation { call, allowed, rule: None, code: None, identity: None }
+    }
+
+    #[test]
+    fn what_is_otherwise_is_said_with_what_decided() {
+        let place = Place { file: "agent.toml".into(), line: 7 };
+        let identity = Identity::Service("x".parse().unwrap());
+        let rule = Rule::new("GET /a/*".parse().unwrap(), "w", "jira".parse().unwrap(), identity, place);
+        let policy = Policy::compile(vec![rule]);
+        let by = |rule: &str| Expectation { rule: Some(rule.to_owned()), ..expectation("GET /a/b", true) };
+        let coded = |code: &str| Expectation { code: Some(code.to_owned()), ..expectation("GET /b", false) };
+        let named =
+            |name: &str| Expectation { identity: Some(name.to_owned()), ..expectation("GET /a/b", true) };
+        for (expectation, says) in [
+            (expectation("GET /a/b", true), None),
+            (expectation("GET /b", false), None),
+            (by("agent.toml:7"), None),
+            (by("GET /a/*"), None),
+            (coded("policy-refused"), None),
+            (named("service x"), None),
+            (
+                expectation("GET /a/b", false),
+                Some("deny was expected, but allowed by agent.toml:7 (GET /a/*) as service x"),
+            ),
+            (
+                expectation("POST /a/b", true),
+                Some("allow was expected, but refused as policy-refused: no rule fits; near: agent.toml:7"),
+            ),
+            (
+                expectation("GET /a/..", true),
+                Some("but refused as ambiguous-path: A segment of the path is . or .."),
+            ),
+            (by("agent.toml:8"), Some("the rule agent.toml:8 was expected, but allowed by agent.toml:7")),
+            (
+                coded("method-refused"),
+                Some(
+                    "the code method-refused was expected, but refused as policy-refused: no rule is about this path",
+                ),
+            ),
+            (named("anonymous"), Some("a call as anonymous and not as service x was expected")),
+        ] {
+            let said = expectation.judge(&policy);
+            match (&said, says) {
+                (None, None) => {}
+                (Some(said), Some(says)) => assert!(said.contains(says), "{said}"),
+                _ => panic!("{says:?}: {said:?}"),
+            }
+        }
+    }
+}

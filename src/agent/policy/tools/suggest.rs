@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use crate::agent::policy::explain::{ShownDenial, ShownRule};
 use crate::agent::policy::{
-    Call, CanonicalPath, Identity, Part, Policy, Query, Reason, Rule, Target, decide,
+    Call, CanonicalPath, Identity, Part, Policy, Query, Reason, Rule, Target, Tests, decide,
 };
 use crate::common::ids::{CallerName, UpstreamName};
+use crate::common::problem::Code;
 
 /// A kind of call that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Kind {
     pub method: Method,
     /// The path with its values taken out.
     pub shape: String,
+    /// The code of the last refusal.
+    pub code: String,
 }
 
 /// What to do about it.
@@ -150,7 +153,11 @@ pub fn advise(ground: &Ground<'_>, kind: &Kind) -> Advice {
     let call = Call::new(method, upstream, path, Query::none(), caller);
     let of = |rule: &Rule| Box::new(ShownRule::of(rule));
     match decide(ground.policy, &call) {
-        Ok(rule) => return Advice::Allowed { rule: of(rule) },
+        // A call of this shape would pass; whether these would, their query, body and number decide.
+        Ok(rule) if *rule.tests() == Tests::default() && kind.code == Code::PolicyRefused.as_str() => {
+            return Advice::Allowed { rule: of(rule) };
+        }
+        Ok(rule) => return Advice::LookCloser { rule: of(rule) },
         Err(Reason::Method) => return Advice::Unsayable,
         Err(Reason::AlwaysDenied(denial) | Reason::Denied { denial, .. }) => {
             return Advice::Denied { denial: Box::new(ShownDenial::of(&denial)) };
@@ -332,6 +339,10 @@ mod tests {
     }
 
     fn advise(method: &str, shape: &str, caller: &str) -> Advice {
+        advise_after("policy-refused", method, shape, caller)
+    }
+
+    fn advise_after(code: &str, method: &str, shape: &str, caller: &str) -> Advice {
         let policy = policy();
         let shipped = |profile, line, allow: &str| Shipped {
             profile,
@@ -352,6 +363,7 @@ mod tests {
             upstream: "jira".parse().unwrap(),
             method: Method::from_bytes(method.as_bytes()).unwrap(),
             shape: shape.to_owned(),
+            code: code.to_owned(),
         };
         super::advise(&ground, &kind)
     }
@@ -410,5 +422,10 @@ mod tests {
             assert!(text.contains(says), "{method} {shape}: {text}");
         }
         assert!(matches!(advise("GET", "/rest/api/2/user/search", "teams"), Advice::Add(_)));
+        // What a rule allows and was refused all the same was refused for something else.
+        for code in ["rate-limited", "bad-request"] {
+            let advice = advise_after(code, "GET", "/rest/api/2/issue/*", "teams");
+            assert!(matches!(advice, Advice::LookCloser { .. }), "{code}: {advice:?}");
+        }
     }
 }
