@@ -10,13 +10,15 @@ use http::StatusCode;
 
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus, UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
+    UpstreamStatus,
 };
 use super::admin::{CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
+use super::idempotency::{Ledger, Usage};
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
@@ -50,6 +52,8 @@ pub struct Running {
     pub pause: Pause,
     /// What calls count.
     pub calls: CallMetrics,
+    /// The calls that are remembered by their key.
+    pub ledger: Ledger,
     /// The configuration file.
     pub reload: reload::Handle,
 }
@@ -82,6 +86,7 @@ impl House for Running {
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            idempotency: idempotency(self.ledger.usage()),
         }
     }
 
@@ -151,6 +156,15 @@ impl House for Running {
 
     fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
         self.callers.remove(name).map_err(|fault| refused(&fault))
+    }
+}
+
+fn idempotency(usage: Usage) -> IdempotencyStatus {
+    IdempotencyStatus {
+        keys: usage.keys,
+        max_keys: usage.limits.max_keys,
+        answer_bytes: usage.bytes,
+        max_answer_bytes: usage.limits.max_answers.0,
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Outcome {
     NotSent,
     /// The upstream may have acted on it.
     OutcomeUnknown,
+    /// The upstream has answered it; the document says with which status.
+    Answered,
 }
 
 macro_rules! codes {
@@ -138,6 +140,14 @@ codes! {
     NeedsReauth = "needs-reauth", BAD_GATEWAY, Site, Never, NotSent, "The stored credential is no longer valid";
     /// A credential that the policy names is missing at the agent.
     CredentialMissing = "credential-missing", BAD_GATEWAY, Agent, Never, NotSent, "The credential for this call is missing at the agent";
+    /// A call with this key is under way. The same call with the same key may be sent again.
+    IdempotencyInFlight = "idempotency-in-flight", CONFLICT, Caller, After, OutcomeUnknown, "The first call with this key is still under way";
+    /// Another call used this key.
+    IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, Caller, Never, NotSent, "This key belongs to another call";
+    /// The call was made and answered, but its answer was not kept.
+    IdempotencyAnswerGone = "idempotency-answer-gone", CONFLICT, Agent, Never, Answered, "The call was made before, and its answer is not kept";
+    /// No further key can be remembered.
+    IdempotencyFull = "idempotency-full", SERVICE_UNAVAILABLE, Site, After, NotSent, "No further Idempotency-Key can be remembered for now";
     /// Something of ours failed.
     Internal = "internal", INTERNAL_SERVER_ERROR, Agent, Never, OutcomeUnknown, "Something inside failed";
 }
@@ -278,7 +288,8 @@ mod tests {
     #[test]
     fn only_what_was_not_sent_may_be_sent_again() {
         for code in Code::ALL {
-            if code.outcome() == Outcome::OutcomeUnknown {
+            // Its own key keeps that one from acting twice.
+            if code.outcome() != Outcome::NotSent && *code != Code::IdempotencyInFlight {
                 assert_eq!(code.retry(), Retry::Never, "{code}");
             }
         }

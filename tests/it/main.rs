@@ -13,9 +13,12 @@ mod doors;
 mod faults;
 mod handshake;
 mod net;
+#[path = "../vectors/read_paths.rs"]
+mod path_vectors;
 mod policy_tools;
 mod proxy;
 mod relay;
 mod rules;
 mod support;
 mod tunnel;
+mod whole_way;

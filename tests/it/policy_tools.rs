@@ -217,6 +217,10 @@ async fn from_teams_can_not_comment_to_the_one_missing_rule() {
     assert!(explained.out.contains("allowed: POST"), "{explained:?}");
     assert!(explained.out.contains("NOTE      the running agent decides by another policy"), "{explained:?}");
 
+    let told = world.agent(&[&explain[..], &["--json"]].concat()).await.json();
+    assert_eq!((&told["running"]["policy"], &told["allowed"]), (&json!("same"), &json!(false)), "{told}");
+    assert_eq!(told["reading"], json!({ "caller": "/jira" }));
+
     // In place, at once.
     std::fs::rename(&fresh, &world.agent_config).unwrap();
     let reloaded = world.agent(&["reload"]).await;
@@ -288,6 +292,9 @@ async fn what_is_no_table_no_call_and_no_daemon_is_said() {
     write(&file, "GET /rest/api/2/x bot\n{\"method\":\"GET\",\"path\":\"/jira/x\"}\n");
     let told = world.agent(&["policy", "diff", config, config, "--calls", text(&file)]).await;
     assert!(told.code == 0 && told.out.contains("Nothing changes for 2 calls"), "{told:?}");
+    write(&file, "{\"method\":\"GET\",\"path\":\"/x\",\"proof\":[\"word\"]}\n");
+    let told = world.agent(&["policy", "diff", config, config, "--calls", text(&file)]).await;
+    assert!(told.code == 65 && told.err.contains("“word” is no proof"), "{told:?}");
     let told = world.agent(&["policy", "suggest"]).await;
     assert!(told.code == 69 && told.err.contains("is not running"), "{told:?}");
     let told = world.agent(&["policy", "explain", "GET", "/x", "--upstream", "wiki"]).await;
@@ -303,7 +310,7 @@ async fn what_is_no_table_no_call_and_no_daemon_is_said() {
     let told = world.agent(&[&explain[..], &["-H", "Cookie: a=b", "-H", "Accept: */*"]].concat()).await;
     for part in [
         "answer    413 body-too-large",
-        "drops     cookie (cookies are credentials)",
+        "drops     cookie (A session is a credential",
         "passes    accept: */*",
         "identity  service reader, which is the account reader",
         "sets      authorization: the credential of reader, which is not shown",

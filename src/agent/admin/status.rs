@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::common::limits::ByteSize;
+
 /// The whole picture.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -27,6 +29,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// How many callers have a key.
     pub callers: usize,
+    /// The calls that are remembered by their `Idempotency-Key`.
+    #[serde(default)]
+    pub idempotency: IdempotencyStatus,
 }
 
 /// About the configuration file.
@@ -116,6 +121,19 @@ pub struct PolicyStatus {
     pub digest: String,
 }
 
+/// About calls with an `Idempotency-Key`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct IdempotencyStatus {
+    /// How many are remembered.
+    pub keys: usize,
+    /// How many may be.
+    pub max_keys: usize,
+    /// Bytes of their answers that are kept.
+    pub answer_bytes: u64,
+    /// How many may be.
+    pub max_answer_bytes: u64,
+}
+
 impl Status {
     /// For people.
     pub fn text(&self) -> String {
@@ -162,6 +180,14 @@ impl Status {
         }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        let known = &self.idempotency;
+        if known.keys > 0 {
+            let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
+            line(format_args!(
+                "Keys     {} of {} remembered, answers of {} of {}",
+                known.keys, known.max_keys, bytes.0, bytes.1
+            ));
+        }
         if let Some(error) = &config.error {
             line(format_args!(
                 "\nTHE CONFIGURATION FILE IS WRONG; what was read before stays in force.\n{error}"
@@ -250,6 +276,12 @@ mod tests {
             }],
             policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
+            idempotency: IdempotencyStatus {
+                keys: 2,
+                max_keys: 100,
+                answer_bytes: 1500,
+                max_answer_bytes: 64 << 20,
+            },
         }
     }
 
@@ -266,6 +298,7 @@ mod tests {
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
+            "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");
         }

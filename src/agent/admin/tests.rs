@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusals::{RefusalsReport, RefusedLine};
-use super::status::{ConfigStatus, PolicyStatus, RelayStatus, Status};
+use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
 use super::{CallerLine, House, router};
 use crate::common::ids::CallerName;
 use crate::common::report::Exit;
@@ -41,6 +41,7 @@ impl House for Doll {
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
+            idempotency: IdempotencyStatus::default(),
         }
     }
     fn pause(&self) -> Result<(), Refused> {

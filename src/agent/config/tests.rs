@@ -59,6 +59,8 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     assert_eq!((open.services, open.callers), (given.services, given.callers));
+    assert_eq!(open.idempotency, given.idempotency);
+    assert_eq!(given.idempotency, idempotency::Limits::default());
 }
 
 #[test]
@@ -73,6 +75,7 @@ fn the_example_names_every_key() {
         ("denying rule", "[[policy.rule]]\ndeny = \"GET /a\"\nqqqqqqqq = 1"),
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {
@@ -106,6 +109,25 @@ fn defaults_are_these() {
     assert_eq!(jira.idle_timeout, Duration::from_secs(60));
     assert_eq!(jira.max_request_body, ByteSize::mib(256));
     assert!(config.policy.rules().is_empty(), "no rule, nothing passes");
+}
+
+#[test]
+fn the_memory_of_keys_is_bounded_as_the_file_says() {
+    let text = format!(
+        "{HEAD}[idempotency]\nkeep = \"1 h\"\nmax-keys = 5\nmax-answer = \"1 KB\"\nmax-answers = \"1 MB\""
+    );
+    let limits = Config::parse("x", &text).unwrap().idempotency;
+    assert_eq!(
+        (limits.keep, limits.max_keys, limits.max_keys_per_caller),
+        (Duration::from_secs(3600), 5, 50_000)
+    );
+    assert_eq!((limits.max_answer, limits.max_answers), (ByteSize::kib(1), ByteSize::mib(1)));
+    for bad in
+        ["keep = \"1 s\"", "max-keys = 0", "max-answer = \"1 GB\"", "max-answers = \"1 KB\"", "max-key = 1"]
+    {
+        let faults = faults(&format!("{HEAD}[idempotency]\n{bad}"));
+        assert!(faults.contains(bad.split(' ').next().unwrap()), "{faults}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod arrival;
 mod caller;
 mod hold;
+mod keyed;
 mod route;
 
 use std::collections::{HashMap, HashSet};
@@ -29,6 +30,7 @@ pub use arrival::{Arrival, Way};
 use super::callers::Callers;
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
+use super::idempotency::{Ledger, Limits};
 use super::pause::Pause;
 use super::policy::{
     Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise, nobody_linked,
@@ -36,8 +38,11 @@ use super::policy::{
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
+use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
+use crate::common::tasks::Tasks;
+use keyed::{Keyed, Sending, Sent};
 
 /// All that decides about a call, as one configuration has it.
 pub struct Site {
@@ -61,12 +66,21 @@ pub struct Front {
     site: Arc<ArcSwap<Site>>,
     pause: Pause,
     metrics: CallMetrics,
+    keyed: Arc<Keyed>,
 }
 
 impl Front {
-    /// Whoever holds `site` may swap it at any time.
+    /// Whoever holds `site` may swap it at any time. Calls with an `Idempotency-Key` are remembered within the usual
+    /// bounds.
     pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics) -> Self {
-        Self { site, pause, metrics }
+        let keyed = Keyed { ledger: Ledger::new(Limits::default(), Clock::system()), tasks: Tasks::new() };
+        Self { site, pause, metrics, keyed: Arc::new(keyed) }
+    }
+
+    /// The same with this memory of calls with a key, which run among these tasks.
+    #[must_use]
+    pub fn remembering(self, ledger: Ledger, tasks: Tasks) -> Self {
+        Self { keyed: Arc::new(Keyed { ledger, tasks }), ..self }
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<FrontBody>
@@ -140,11 +154,35 @@ impl Front {
             problem
         })?;
         let credential = credential(&permit, &site)?;
-        let means = Means { credential: credential.as_deref(), links, request_id: arrival.request_id };
-        let response = match request {
-            Held::Not(request) => route.proxy.forward(permit, request, means).await?,
-            Held::Whole(held) => Box::pin(route.proxy.forward(permit, held.into_request(), means)).await?,
-        };
+        let sending =
+            Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
+        match request {
+            Held::Not(request) => self.send(sending, request).await,
+            Held::Whole(held) => Box::pin(self.send(sending, held.into_request())).await,
+        }
+    }
+
+    /// Sends a call that may pass; one with a key is looked up first.
+    async fn send<B>(&self, sending: Sending<'_>, request: Request<B>) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if let Some(key) = keyed::key(&request)? {
+            return match Box::pin(self.keyed.send(key, sending, request)).await? {
+                Sent::Fresh(response) => {
+                    self.metrics.answered(response.status());
+                    Ok(response)
+                }
+                Sent::Replayed(response) => {
+                    self.metrics.replayed();
+                    Ok(response)
+                }
+            };
+        }
+        let Sending { proxy, permit, credential, links, request_id } = sending;
+        let means = Means { credential: credential.as_deref(), links, request_id };
+        let response = proxy.forward(permit, request, means).await?;
         self.metrics.answered(response.status());
         Ok(response)
     }

@@ -4,9 +4,13 @@ mod bodies;
 mod calls;
 mod connections;
 mod crowd;
+mod fields;
+mod idempotency;
 mod identity;
+mod jql;
 mod links;
 mod policy;
+mod spellings;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -76,7 +76,7 @@ async fn a_body_is_judged_and_passed_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_held_body_in_pieces_stays_chunked_and_keeps_its_trailers() {
+async fn a_held_body_in_pieces_stays_chunked_and_its_trailers_end_here() {
     let (address, log) = {
         let log = Log::default();
         let kept = Arc::clone(&log);
@@ -109,7 +109,7 @@ async fn a_held_body_in_pieces_stays_chunked_and_keeps_its_trailers() {
     let seen = sent(&log).remove(0);
     assert!(seen.contains("transfer-encoding: chunked"), "{seen}");
     assert!(seen.contains("{\"fields\":{\"project\":{\"key\":\"DEMO\"}}}"), "{seen}");
-    assert!(seen.ends_with("0\r\ncontent-digest: x\r\n\r\n"), "{seen}");
+    assert!(seen.ends_with("0\r\n\r\n") && !seen.contains("content-digest"), "{seen}");
 }
 
 #[tokio::test]

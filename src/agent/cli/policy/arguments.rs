@@ -84,7 +84,7 @@ pub struct Diff {
     /// The configuration as it would be.
     pub new: PathBuf,
     /// The recorded calls: on each line METHOD PATH [CALLER], or a JSON object with method, path and, if wanted,
-    /// caller, upstream, as, content_type and body.
+    /// caller, upstream, as, content_type, body and proof.
     #[arg(long, value_name = "FILE")]
     pub calls: PathBuf,
 }

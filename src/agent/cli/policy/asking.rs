@@ -103,6 +103,11 @@ pub(super) fn person(text: &str) -> Result<String, Report> {
     ))
 }
 
+/// A proof, by its word.
+pub(super) fn proof(text: &str) -> Option<Proof> {
+    <Proof as clap::ValueEnum>::from_str(text, false).ok()
+}
+
 /// What these proofs amount to.
 pub(super) fn trust(proofs: &[Proof]) -> Trust {
     let has = |proof| proofs.contains(&proof);

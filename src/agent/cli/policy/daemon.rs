@@ -1,6 +1,7 @@
 //! Whether the running agent decides by the same policy as the file says.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -36,7 +37,11 @@ pub(super) enum Daemon {
 /// Asks the agent behind this socket.
 pub(super) fn ask(socket: &Path, digest: &str) -> Daemon {
     let client = Client::new(socket, super::super::PROGRAM);
-    match terminal::block_on(async { client.get("/status").await }).and_then(understood::<Status>) {
+    let asked = terminal::block_on(async {
+        let late = || Report::new(Exit::Temporary, "it did not answer in time");
+        tokio::time::timeout(PATIENCE, client.get("/status")).await.unwrap_or_else(|_| Err(late()))
+    });
+    match asked.and_then(understood::<Status>) {
         Ok(status) if status.policy.digest == digest => Daemon::Same,
         Ok(status) => {
             Daemon::Other { loaded: status.config.loaded, file_is_wrong: status.config.error.is_some() }
@@ -59,6 +64,9 @@ pub(super) fn beside(file: &Path, report: Report) -> Report {
         _ => report,
     }
 }
+
+/// The explanation itself needs no daemon, and must not wait long for one.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Daemon {
     /// What a person should know.

@@ -7,9 +7,8 @@ use std::path::Path;
 use serde_json::json;
 
 use super::arguments::Diff;
-use super::asking::{Site, content_type};
+use super::asking::{self, Site, content_type};
 use crate::agent::config::Config;
-use crate::agent::policy::Trust;
 use crate::agent::policy::tools::asked::Asked;
 use crate::agent::policy::tools::diff::{Change, compare};
 use crate::agent::policy::tools::recorded::{self, Recorded};
@@ -56,6 +55,13 @@ fn asked(call: &Recorded, site: &Site, what: &Diff) -> Result<Asked, Report> {
     let address = site.address(&call.path, call.upstream.as_deref()).map_err(|fault| {
         Report::new(Exit::Data, format!("{}:{}: {fault}", what.calls.display(), call.line))
     })?;
+    let proofs =
+        call.proofs.iter().map(|text| asking::proof(text).ok_or(text)).collect::<Result<Vec<_>, _>>();
+    let proofs = proofs.map_err(|text| {
+        let text: String = text.chars().filter(|one| !one.is_control()).take(40).collect();
+        Report::new(Exit::Data, format!("{}:{}: “{text}” is no proof", what.calls.display(), call.line))
+            .with_remedy("Write signed, pass-through, pass-through-operator-name or person.")
+    })?;
     Ok(Asked {
         method: call.method.clone(),
         upstream: address.upstream,
@@ -64,7 +70,7 @@ fn asked(call: &Recorded, site: &Site, what: &Diff) -> Result<Asked, Report> {
         person: call.person.clone(),
         content_type: content_type(call.content_type.as_deref(), call.body.is_some()),
         body: call.body.as_ref().map(|body| body.clone().into_bytes()),
-        trust: Trust::default(),
+        trust: asking::trust(&proofs),
     })
 }
 

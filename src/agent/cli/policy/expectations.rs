@@ -116,7 +116,7 @@ impl FromValue for Outcome {
 impl FromValue for Proof {
     fn from_value<'d>(value: DeValue<'d>, at: Span, source: &'d Source<'d>) -> Option<Self> {
         let text = String::from_value(value, at, source)?;
-        let read = <Self as clap::ValueEnum>::from_str(&text, false).ok();
+        let read = super::asking::proof(&text);
         if read.is_none() {
             let help = "write signed, pass-through, pass-through-operator-name or person";
             source.fault(at, format!("“{text}” is no proof"), help);

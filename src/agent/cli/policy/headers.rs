@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde::Serialize;
 
-use crate::agent::proxy::headers;
+use crate::agent::proxy::headers::{self, Verdict};
 
 /// What becomes of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,7 +33,7 @@ pub(super) struct Dropped {
     /// Its name.
     pub(super) name: String,
     /// Why.
-    pub(super) because: &'static str,
+    pub(super) because: String,
 }
 
 /// What `Name: value` is, as in a request.
@@ -65,8 +65,7 @@ pub(super) fn of(
         if as_it_is || *name == header::CONTENT_LENGTH {
             passed.push(field(name, value));
         } else {
-            let because = if sent.contains_key(name) { REPLACED } else { reason(name, request.headers()) };
-            dropped.push(Dropped { name: name.to_string(), because });
+            dropped.push(Dropped { name: name.to_string(), because: reason(name, request.headers()) });
         }
     }
     let own = |(name, value): &(&HeaderName, &HeaderValue)| {
@@ -81,33 +80,22 @@ fn field(name: &HeaderName, value: &HeaderValue) -> Field {
     Field { name: name.to_string(), value: value.to_str().map_or_else(|_| "(not text)".to_owned(), clip) }
 }
 
-fn reason(name: &HeaderName, all: &http::HeaderMap) -> &'static str {
-    let is_named = all.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    });
-    match name.as_str() {
-        "authorization" | "proxy-authorization" => {
-            "it is the caller's key, which ends here; the application gets the account's own credential"
-        }
-        "cookie" | "cookie2" => "cookies are credentials",
-        "origin" | "referer" => "it would start the application's checks against other sites",
-        "sudo" | "x-atlassian-sudo" | "x-ausername" | "remote-user" | "outhaul-act-as" => {
-            "the rule says as whom a call is made, and no field does"
-        }
-        name if name.contains("method") => {
-            "the rule was matched with the method of the request, and no other"
-        }
-        name if name.starts_with("x-forwarded") || name == "forwarded" || name == "x-real-ip" => {
-            "where a call came from is not for the caller to say"
-        }
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding"
-        | "upgrade" | "expect" | "http2-settings" => "it belongs to one connection (RFC 9110, section 7.6.1)",
-        _ if is_named => "Connection names it, so it ends here (RFC 9110, section 7.6.1)",
-        _ => "it is not on the list of fields that pass",
+fn reason(name: &HeaderName, all: &http::HeaderMap) -> String {
+    if let Some(field) = headers::request_field(name.as_str())
+        && field.verdict != Verdict::Pass
+    {
+        return field.reason.to_owned();
     }
+    let is_named = all.get_all(header::CONNECTION).iter().any(|value| {
+        let mut words = value.as_bytes().split(|byte| *byte == b',');
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    });
+    let because = if is_named {
+        "Connection names it, so it ends here (RFC 9110, section 7.6.1)"
+    } else {
+        "It is not on the list of fields that pass (docs/headers.md)"
+    };
+    because.to_owned()
 }
 
 fn clip(text: &str) -> String {
@@ -115,9 +103,8 @@ fn clip(text: &str) -> String {
     text.chars().take(200).map(shown).collect()
 }
 
-const REPLACED: &str = "the agent sets it itself";
 const NEVER: &str = "Authorization, Cookie, Origin, Referer, Forwarded, X-Forwarded-*, sudo, method overrides, and \
-                     whatever is not on the list of fields that pass; of the answer, Set-Cookie";
+                     whatever is not on the list of fields that pass; of the answer, Set-Cookie (docs/headers.md)";
 
 #[cfg(test)]
 mod tests {
@@ -142,13 +129,13 @@ mod tests {
         assert_eq!(passed, ["accept"]);
         let set: Vec<&str> = told.set.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(set, ["host", "user-agent", "x-atlassian-token", "authorization"]);
-        let because = |name: &str| told.dropped.iter().find(|dropped| dropped.name == name).unwrap().because;
+        let because = |name: &str| &told.dropped.iter().find(|dropped| dropped.name == name).unwrap().because;
         for (name, says) in [
-            ("cookie", "credentials"),
-            ("user-agent", "sets it itself"),
-            ("host", "sets it itself"),
+            ("cookie", "A session is a credential"),
+            ("user-agent", "The agent's own"),
+            ("host", "The host of `base-url`"),
             ("x-anything", "not on the list"),
-            ("x-http-method-override", "method of the request"),
+            ("x-http-method-override", "another method"),
             ("authorization", "ends here"),
             ("x-named", "Connection names it"),
         ] {

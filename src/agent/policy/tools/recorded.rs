@@ -1,7 +1,7 @@
 //! Calls written down, one a line, for `policy diff`.
 //!
 //! A line is either `METHOD PATH [CALLER]` or a JSON object with `method` and `path`, and if wanted `caller`,
-//! `upstream`, `as`, `content_type` and `body` (a text as it is sent, or JSON). Empty lines and lines that begin
+//! `upstream`, `as`, `content_type`, `body` (a text as it is sent, or JSON) and `proof` (a list). Empty lines and lines that begin
 //! with `#` count for nothing. A path is read as `policy explain` reads it.
 
 use http::Method;
@@ -28,6 +28,8 @@ pub struct Recorded {
     pub content_type: Option<String>,
     /// The body.
     pub body: Option<String>,
+    /// What was proved about it, each as `policy explain --proof` takes it.
+    pub proofs: Vec<String>,
 }
 
 /// A line that is none.
@@ -52,6 +54,8 @@ struct Line {
     #[serde(alias = "content-type")]
     content_type: Option<String>,
     body: Option<serde_json::Value>,
+    #[serde(default)]
+    proof: Vec<String>,
 }
 
 /// All calls of a text, or each line that is none.
@@ -86,6 +90,7 @@ fn words(text: &str, line: usize) -> Result<Recorded, String> {
         person: None,
         content_type: None,
         body: None,
+        proofs: Vec::new(),
     })
 }
 
@@ -107,6 +112,7 @@ fn object(text: &str, line: usize) -> Result<Recorded, String> {
             serde_json::Value::String(text) => text,
             document => document.to_string(),
         }),
+        proofs: read.proof,
     })
 }
 
