@@ -234,6 +234,14 @@ async fn from_teams_can_not_comment_to_the_one_missing_rule() {
     let suggested = world.agent(&["policy", "suggest"]).await;
     assert!(suggested.out.contains("Allowed by now, by agent.toml:"), "{suggested:?}");
 
+    // What the running agent would do otherwise is said.
+    let misspelt = world.agent(&["policy", "explain", "GET", "/status", "--caller", "teams-bt"]).await;
+    assert!(misspelt.out.contains("NOTE      the running agent knows no caller teams-bt"), "{misspelt:?}");
+    assert_eq!(world.agent(&["pause"]).await.code, 0);
+    let paused = world.agent(&explain).await;
+    assert!(paused.out.contains("NOTE      the running agent is paused"), "{paused:?}");
+    assert_eq!(world.agent(&["resume"]).await.code, 0);
+
     // A bad edit keeps the old policy, and whoever explains by the bad file is told.
     world.edit_agent("why = \"Teams users", "wy = \"Teams users");
     let explained = world.agent(&explain).await;

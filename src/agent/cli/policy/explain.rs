@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::arguments::Explain;
 use super::asking::{self, Site};
-use super::daemon::{self, Daemon};
+use super::daemon::{self, Running};
 use super::headers::{self, Headers};
 use crate::agent::config::Config;
 use crate::agent::policy::explain::address::{Address, Reading};
@@ -40,7 +40,7 @@ struct Told {
     /// What becomes of the header fields.
     headers: Headers,
     /// What the running agent does.
-    running: Daemon,
+    running: Running,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,7 +110,7 @@ fn tell(
     let credential = account.map(|account| format!("the credential of {account}, which is not shown"));
     let headers = headers::of(&asked.method, &host, given, credential)
         .map_err(|what| Report::new(Exit::Usage, what))?;
-    let running = daemon::ask(&config.admin_socket, &digest(&config.policy));
+    let running = daemon::ask(&config.admin_socket, &digest(&config.policy), asked.caller.as_ref());
     let in_profiles = in_profiles(config, asked);
     Ok(Told { explanation, reading, sent, in_profiles, headers, running })
 }
@@ -203,8 +203,8 @@ impl Told {
             Some(Sent { instead: None, .. }) => line("answer", "the application's own, unchanged"),
             None => {}
         }
-        if let Some(words) = self.running.words(file) {
-            line("NOTE", &words);
+        for note in self.running.notes(file, self.explanation.caller.as_ref()) {
+            line("NOTE", &note);
         }
         text
     }
