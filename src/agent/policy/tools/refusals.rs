@@ -105,7 +105,12 @@ impl Counted {
             return;
         }
         let own = self.callers.get(caller).map_or(0, HashMap::len);
-        if (own >= MAX_OF_ONE || self.shapes >= MAX_SHAPES) && !self.make_room(caller, now) {
+        let full = match (own >= MAX_OF_ONE, self.shapes >= MAX_SHAPES) {
+            (true, _) => !self.make_room(Some(caller), now),
+            (false, true) => !self.make_room(None, now),
+            (false, false) => false,
+        };
+        if full {
             self.other = self.other.saturating_add(1);
             return;
         }
@@ -114,15 +119,21 @@ impl Counted {
         self.shapes += 1;
     }
 
-    /// Takes away the kind of this caller's that was not seen for longest, if that is long enough ago.
-    fn make_room(&mut self, caller: &CallerName, now: SystemTime) -> bool {
-        let Some(kinds) = self.callers.get_mut(caller) else { return false };
-        let stale = kinds.iter().min_by_key(|(_, count)| count.last);
-        let stale = stale.filter(|(_, count)| now.duration_since(count.last).is_ok_and(|age| age > STALE));
-        let Some((kind, calls)) = stale.map(|(kind, count)| (kind.clone(), count.calls)) else {
-            return false;
-        };
-        kinds.remove(&kind);
+    /// Takes away the kind that was not seen for longest, of this caller's or of all, if that is long enough ago.
+    fn make_room(&mut self, of: Option<&CallerName>, now: SystemTime) -> bool {
+        let callers = self.callers.iter().filter(|(caller, _)| of.is_none_or(|of| of == *caller));
+        let kinds = callers.flat_map(|(caller, kinds)| kinds.iter().map(move |kind| (caller, kind)));
+        let stalest = kinds.min_by_key(|(_, (_, count))| count.last);
+        let stale = stalest
+            .filter(|(_, (_, count))| now.duration_since(count.last).is_ok_and(|age| age > STALE))
+            .map(|(caller, (kind, count))| (caller.clone(), kind.clone(), count.calls));
+        let Some((caller, kind, calls)) = stale else { return false };
+        if let Some(kinds) = self.callers.get_mut(&caller) {
+            kinds.remove(&kind);
+            if kinds.is_empty() {
+                self.callers.remove(&caller);
+            }
+        }
         self.shapes -= 1;
         self.other = self.other.saturating_add(calls);
         true
@@ -209,6 +220,11 @@ mod tests {
         let (list, _) = refusals.list();
         assert_eq!(list.len(), MAX_SHAPES);
         assert!(list.iter().any(|kind| kind.shape == "/new"));
+        refusals.count(&call("GET", "/first", "newcomer"), Code::PolicyRefused, at(9 * 86_400));
+        let (list, other) = refusals.list();
+        let all: u64 = list.iter().map(|kind| kind.calls).sum::<u64>() + other;
+        assert_eq!((list.len(), all), (MAX_SHAPES, 5_003 + 100 * MAX_OF_ONE as u64));
+        assert!(list.iter().any(|kind| kind.caller.as_str() == "newcomer"));
     }
 
     #[test]
