@@ -239,6 +239,9 @@ impl Problem {
             "retry": self.retry,
             "outcome": self.outcome,
             "request_id": request_id,
+            // A further member, as RFC 9457, section 3.2, lets us have: client libraries made for Jira show their user
+            // what stands under this name, and some fail without it.
+            "errorMessages": [self.detail],
         });
         if let Some(members) = document.as_object_mut() {
             for (name, value) in &self.extra {
@@ -310,5 +313,6 @@ mod tests {
         assert_eq!(document["retry"], "after");
         assert_eq!(document["site"], "acme");
         assert_eq!(document["request_id"], id.to_string());
+        assert_eq!(document["errorMessages"], serde_json::json!(["Start the agent."]));
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod cluster;
 mod doors;
 mod faults;
 mod handshake;

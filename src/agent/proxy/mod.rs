@@ -90,7 +90,9 @@ impl Proxy {
         }
         let own = self.upstream.config().max_request_body;
         let limit = permit.max_body().map_or(own, |rule| rule.min(own)).0;
-        if prepared.length.is_some_and(|length| length > limit) {
+        // A body that was held is known to be too long even if nobody said so.
+        let at_least = request.body().size_hint().lower();
+        if prepared.length.unwrap_or(at_least).max(at_least) > limit {
             return Err(too_large(limit));
         }
         let clock = self.upstream.clock();

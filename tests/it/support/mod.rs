@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod client;
+pub(crate) mod jira;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod upstream;
