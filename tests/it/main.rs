@@ -16,6 +16,7 @@ mod handshake;
 mod net;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
+mod policy_tools;
 mod proxy;
 mod relay;
 mod rules;

@@ -24,6 +24,7 @@ use body::Begun;
 pub use body::{FrontBody, Piece};
 pub use identity::Expected;
 use identity::Verdict;
+pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
@@ -92,7 +93,7 @@ impl Proxy {
         // A body that was held is known to be too long even if nobody said so.
         let at_least = request.body().size_hint().lower();
         if prepared.length.unwrap_or(at_least).max(at_least) > limit {
-            return Err(problems::too_large(limit));
+            return Err(too_large(limit));
         }
         let clock = self.upstream.clock();
         let body = request.into_body();
