@@ -15,7 +15,7 @@ fn the_list_is_read_whole_and_says_where_each_entry_stands() {
         let line = TEXT.lines().nth(denial.place().line - 1).unwrap();
         let path = denial.deny().as_str().strip_prefix("* ").unwrap();
         assert!(line.contains(&format!("\"{path}\"")), "{path} at {}", denial.place());
-        assert!(path.ends_with("/**"), "all below it too: {path}");
+        assert!(path.ends_with("/**") || path.starts_with("/*."), "all below it too: {path}");
         assert!(!denial.why().is_empty() && !denial.why().ends_with('.'), "{path}");
     }
 }
@@ -41,6 +41,10 @@ fn each_place_is_denied_in_every_spelling() {
         "rest/api/latest/reindex",
         "secure/admin",
         "plugins/servlet",
+        "rest/api/2/user/password",
+        "rest/api/latest/user/password",
+        "rest/api/2/myself/password",
+        "rest/gadget/1.0/login",
     ] {
         let title = place.replacen('r', "R", 1);
         let encoded: String = place
@@ -55,6 +59,37 @@ fn each_place_is_denied_in_every_spelling() {
                     assert!(denied(&path).is_some(), "{path}");
                 }
             }
+        }
+    }
+}
+
+/// Jira takes a page by its last name alone, wherever it seems to lie.
+#[test]
+fn pages_are_denied_at_any_depth() {
+    for folder in ["", "/secure", "/SECURE", "/secure/admin/user", "/a/b/c/d/e/f", "/rest/api/2/issue"] {
+        for page in [
+            "WebSudoAuthenticate.jspa",
+            "UserBrowser.jspa/",
+            "userbrowser.JSPA",
+            "UserBrowser!default.jspa",
+            "UserBrowser%2Ejspa",
+            "UserBrowser.jsp%61",
+        ] {
+            let path = format!("{folder}/{page}");
+            assert!(denied(&path).is_some(), "{path}");
+        }
+    }
+}
+
+/// `/s/anything/_/path` is answered as `/path`.
+#[test]
+fn the_way_of_static_files_leads_nowhere_else() {
+    for front in
+        ["/s/x/_", "/S/x/_", "/s/a/b/c/d/e/f/g/h/_", "/jira/s/x/_", "/s/_/_", "/s/x/_/s/y/_", "/%73/x/%5f"]
+    {
+        for rest in ["/rest/pat/latest/tokens", "/secure/admin", "/rest/api/2/myself", "/x", ""] {
+            let path = format!("{front}{rest}");
+            assert!(denied(&path).is_some(), "{path}");
         }
     }
 }
@@ -76,6 +111,16 @@ fn what_callers_need_is_not_denied() {
         "/rest/api/1.0/projects/P/repos/r/browse/rest/auth/File.java",
         "/secure/attachment/1/admin",
         "/rest/servicedeskapi/request/1",
+        "/rest/api/2/password/policy",
+        "/secure/attachment/1/jspa",
+        "/secure/attachment/1/report.jsp",
+        "/secure/useravatar",
+        "/s/x",
+        "/s/x/y",
+        "/projects/S/repos/r/browse",
+        "/display/s/A_page",
+        "/x/_/y",
+        "/rest/api/1.0/projects/s/repos/_/browse",
     ] {
         assert_eq!(denied(path), None, "{path}");
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::super::explain::printable;
+
 /// The one document that the bytes are.
 pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -83,7 +85,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut read = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if read.contains_key(&key) {
-                let shown: String = key.chars().take(60).collect();
+                let shown: String = printable(&key).chars().take(60).collect();
                 return Err(A::Error::custom(format_args!("the key “{shown}” stands twice in one object")));
             }
             let value = members.next_value_seed(below)?;

@@ -33,6 +33,14 @@ fn a_place_is_compared_with_what_it_should_be() {
 }
 
 #[test]
+fn what_a_fault_says_steers_no_terminal() {
+    let body = r#"{"\u001b[2J\u009b\u202e\n":1,"\u001b[2J\u009b\u202e\n":2}"#;
+    let fault = HeldBody::read(body.as_bytes()).document().unwrap_err().to_string();
+    assert!(fault.contains("stands twice"), "{fault:?}");
+    assert!(!fault.chars().any(|one| one.is_control() || one == '\u{202e}'), "{fault:?}");
+}
+
+#[test]
 fn what_applications_could_read_differently_is_not_judged() {
     let any = test("/a", Test::Present);
     for body in [

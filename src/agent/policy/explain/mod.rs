@@ -178,9 +178,11 @@ fn hint(policy: &Policy, call: &Call) -> Option<String> {
     Some(format!("{rest} would be allowed: rules name the path after the application's base URL"))
 }
 
-/// A stranger's path must not steer the terminal it is shown on.
+/// What a stranger wrote must not steer the terminal it is shown on, nor turn the line around.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+    // The marks of UAX #9 that change the direction of what follows.
+    let turns = |one: char| matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|one| if one.is_control() || turns(one) { '\u{fffd}' } else { one }).collect()
 }
 
 /// More rules on nearly the same path than a person reads.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Explanation, ShownDenial, ShownRule};
+use super::{Explanation, ShownDenial, ShownRule, printable};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,7 +23,8 @@ impl fmt::Display for Explanation {
             line(formatter, "but", because)?;
         }
         if let Some(answer) = &self.answer {
-            writeln!(formatter, "  the caller sees {} {}: {}", answer.status, answer.code, answer.detail)?;
+            let detail = printable(&answer.detail);
+            writeln!(formatter, "  the caller sees {} {}: {detail}", answer.status, answer.code)?;
         }
         let silent = self.rule.is_none() && self.denial.is_none() && self.near.is_empty();
         if silent && self.answer.as_ref().is_some_and(|answer| answer.status == 403) {
@@ -70,5 +71,5 @@ fn denial(formatter: &mut fmt::Formatter<'_>, denial: &ShownDenial) -> fmt::Resu
 
 /// A word, and what it says.
 fn line(formatter: &mut fmt::Formatter<'_>, word: &str, says: &str) -> fmt::Result {
-    writeln!(formatter, "  {word:<9} {says}")
+    writeln!(formatter, "  {word:<9} {}", printable(says))
 }

@@ -36,6 +36,9 @@ pub enum QueryFault {
     /// Some take the first, some the last.
     #[error("the parameter “{0}” stands there more than once, and the rule looks at it")]
     Twice(Box<str>),
+    /// Servers overlook those beyond their limit (Tomcat's `maxParameterCount`).
+    #[error("the query holds more than {MAX_PAIRS} parameters")]
+    Many,
 }
 
 /// The condition that does not hold.
@@ -74,6 +77,9 @@ impl QueryTest {
         let raw = query.as_str().unwrap_or("");
         if raw.contains(';') {
             return Err(QueryFault::Semicolon);
+        }
+        if raw.split('&').count() > MAX_PAIRS {
+            return Err(QueryFault::Many);
         }
         let mut found: Vec<Option<&str>> = vec![None; self.tests.len()];
         let mut unlisted = None;
@@ -177,3 +183,6 @@ impl fmt::Display for QueryMiss<'_> {
         }
     }
 }
+
+/// No query with more parameters is judged. Far below what a Tomcat is ever limited to by default (1,000).
+pub(super) const MAX_PAIRS: usize = 500;

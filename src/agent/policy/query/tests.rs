@@ -1,5 +1,5 @@
 use super::super::value::{Pattern, Test, Wanted};
-use super::conditions::Reading;
+use super::conditions::{MAX_PAIRS, Reading};
 use super::*;
 
 #[test]
@@ -64,6 +64,24 @@ fn parameters_are_compared_decoded() {
     ] {
         assert_eq!(fits(&expand, raw, Reading::Every), Ok(expected), "{raw}");
     }
+}
+
+/// Servers look at so many parameters and overlook the rest.
+#[test]
+fn a_query_with_very_many_parameters_is_not_judged() {
+    let present = test("jql", is(&["project = DEMO*"]));
+    let tail = "jql=project%20%3D%20DEMO";
+    for (count, expected) in
+        [(MAX_PAIRS - 1, Ok(true)), (MAX_PAIRS, Err(QueryFault::Many)), (5_000, Err(QueryFault::Many))]
+    {
+        let raw = format!("{}{tail}", "a&".repeat(count));
+        assert_eq!(fits(&present, &raw, Reading::Every), expected, "{count}");
+        // Those between two & count too: some servers count them.
+        let raw = format!("{}{tail}", "&".repeat(count));
+        assert_eq!(fits(&present, &raw, Reading::Some), expected, "{count}");
+    }
+    let many = format!("{}x", "a&".repeat(5_000));
+    assert_eq!(fits(&QueryTest::default(), &many, Reading::Every), Ok(true), "nobody looks");
 }
 
 #[test]

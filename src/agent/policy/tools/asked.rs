@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::agent::policy::explain::printable;
 use crate::agent::policy::{
     Call, CanonicalPath, Content, HeldBody, Policy, Query, Reason, Rule, Trust, decide as decide_call,
     held_too_large,
@@ -126,6 +127,10 @@ impl Decision {
 
     /// What was decided, by what, on one line.
     pub fn words(&self) -> String {
+        printable(&self.said())
+    }
+
+    fn said(&self) -> String {
         let by = |rule: &Rule| format!("{} ({})", rule.place(), rule.allow().as_str());
         match self {
             Self::Allowed(_, rule) => format!("allowed by {} as {}", by(rule), rule.identity()),
