@@ -287,6 +287,11 @@ async fn what_is_no_table_no_call_and_no_daemon_is_said() {
         ("[[expect]]\ncall = \"GET https://x/wiki/y\"\nresult = \"deny\"", "“/wiki” is no application"),
         ("[[expect]]\ncall = \"GET /x\"\nresult = \"allow\"\ncode = \"x\"", "an allowed call has no code"),
         ("[[expect]]\ncall = \"GET /x\"\nresult = \"deny\"\nproof = \"word\"", "“word” is no proof"),
+        (
+            "[[expect]]\ncall = \"GET /x\"\nresult = \"deny\"\ncode = \"policy-refusd\"",
+            "did you mean “policy-refused”?",
+        ),
+        ("[[expect]]\ncall = \"GET /x\"\nresult = \"deny\"\nidentity = \"anonymous\"", "made as nobody"),
         ("[[expect]]\ncall = \"GET /x\"\nresult = \"deny\"\nclaer = \"x\"", "did you mean caller?"),
     ] {
         write(&file, written);
@@ -326,4 +331,14 @@ async fn what_is_no_table_no_call_and_no_daemon_is_said() {
         assert!(told.out.contains(part), "{part}: {told:?}");
     }
     assert!(!told.out.contains("pat-reader"), "{told:?}");
+    // What the head says of the body counts as it does at the agent.
+    world.edit_agent("max-body = \"10 B\"", "body = { \"/body\" = { present = true } }");
+    let told = world.agent(&explain).await;
+    assert!(told.out.starts_with("allowed:"), "{told:?}");
+    let told = world.agent(&[&explain[..], &["-H", "Content-Encoding: gzip"]].concat()).await;
+    assert!(told.out.starts_with("refused:") && told.out.contains("without Content-Encoding"), "{told:?}");
+    // Methods are read in small letters too, as explain does.
+    write(&file, "[[expect]]\ncall = \"get /rest/api/2/x\"\nresult = \"allow\"\n");
+    let told = world.agent(&["policy", "test", text(&file)]).await;
+    assert_eq!(told.code, 0, "{told:?}");
 }

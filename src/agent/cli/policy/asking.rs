@@ -3,13 +3,13 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::arguments::Proof;
 use crate::agent::config::Config;
 use crate::agent::policy::explain::address::{Address, AddressFault, Application, read};
 use crate::agent::policy::tools::suggest::{Advice, Ground, Kind, Shipped, advise};
-use crate::agent::policy::{Channel, Trust};
+use crate::agent::policy::{Channel, Content, Trust};
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 
@@ -74,20 +74,32 @@ pub(super) fn body(path: &Path) -> Result<Vec<u8>, Report> {
 }
 
 /// What is said of the body: what was given, or JSON where there is a body and nothing is said.
-pub(super) fn content_type(given: Option<&str>, has_body: bool) -> Option<String> {
-    given.map(str::to_owned).or_else(|| has_body.then(|| "application/json".to_owned()))
+pub(super) fn content(given: Option<&str>, has_body: bool) -> Content {
+    match given {
+        Some(kind) => Content::with_type(kind),
+        None if has_body => Content::with_type(JSON),
+        None => Content::default(),
+    }
 }
+
+/// The same from header fields, as the agent reads them.
+pub(super) fn content_of(given: &[(HeaderName, HeaderValue)], has_body: bool) -> Content {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        headers.append(name, value.clone());
+    }
+    if has_body && !headers.contains_key(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    Content::of(&headers)
+}
+
+const JSON: &str = "application/json";
 
 /// All header fields that were given.
 pub(super) fn headers(given: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, Report> {
     let parse = |text: &String| super::headers::parse(text).map_err(|what| Report::new(Exit::Usage, what));
     given.iter().map(parse).collect()
-}
-
-/// The content type among header fields.
-pub(super) fn said_type(headers: &[(HeaderName, HeaderValue)]) -> Option<&str> {
-    let found = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE)?;
-    found.1.to_str().ok()
 }
 
 /// A person, as callers name them in `Outhaul-Act-As`.

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::arguments::Diff;
-use super::asking::{self, Site, content_type};
+use super::asking::{self, Site, content};
 use crate::agent::config::Config;
 use crate::agent::policy::tools::asked::Asked;
 use crate::agent::policy::tools::diff::{Change, compare};
@@ -68,7 +68,7 @@ fn asked(call: &Recorded, site: &Site, what: &Diff) -> Result<Asked, Report> {
         target: address.target,
         caller: call.caller.clone(),
         person: call.person.clone(),
-        content_type: content_type(call.content_type.as_deref(), call.body.is_some()),
+        content: content(call.content_type.as_deref(), call.body.is_some()),
         body: call.body.as_ref().map(|body| body.clone().into_bytes()),
         trust: asking::trust(&proofs),
     })

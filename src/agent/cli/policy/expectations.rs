@@ -6,13 +6,14 @@ use http::Method;
 use toml::de::DeValue;
 
 use super::arguments::Proof;
-use super::asking::{Site, content_type};
+use super::asking::{Site, content};
 use crate::agent::policy::tools::asked::Asked;
 use crate::agent::policy::tools::expect::Expectation;
 use crate::common::ids::CallerName;
+use crate::common::problem::Code;
 use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
-use crate::config::table::Table;
+use crate::config::table::{Table, nearest};
 use crate::config::value::FromValue;
 
 /// One of them, and where it stands.
@@ -53,7 +54,7 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option
     let proofs: Vec<Proof> = table.or("proof", Vec::new());
     let rule: Option<String> = table.optional("rule");
     let code: Option<Located<String>> = table.optional("code");
-    let identity: Option<String> = table.optional("identity");
+    let identity: Option<Located<String>> = table.optional("identity");
     let why: Option<String> = table.optional("why");
     let (call, allowed) = (call?, matches!(result?, Outcome::Allow));
     if let Some(code) = &code
@@ -61,7 +62,26 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option
     {
         source.fault(code.at, "an allowed call has no code of ours", "remove it, or write result = \"deny\"");
     }
-    let words = call.value.split_once(' ').map(|(method, path)| (method.parse::<Method>(), path.trim()));
+    if let Some(code) = &code
+        && !Code::ALL.iter().any(|known| known.as_str() == code.value)
+    {
+        let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        let help = match nearest(&code.value, &known) {
+            Some(near) => format!("did you mean “{near}”?"),
+            None => "write one that a refusal has, such as \"policy-refused\"".to_owned(),
+        };
+        source.fault(code.at, format!("there is no code “{}”", code.value), help);
+    }
+    if let Some(identity) = &identity
+        && !allowed
+    {
+        let help = "remove it, or write result = \"allow\"";
+        source.fault(identity.at, "a refused call is made as nobody", help);
+    }
+    let words = call
+        .value
+        .split_once(' ')
+        .map(|(method, path)| (method.to_ascii_uppercase().parse::<Method>(), path.trim()));
     let Some((Ok(method), path)) = words else {
         source.fault(
             call.at,
@@ -83,7 +103,7 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option
         target: address.target,
         caller,
         person,
-        content_type: content_type(kind.as_deref(), body.is_some()),
+        content: content(kind.as_deref(), body.is_some()),
         body: body.map(Into::into),
         trust: super::asking::trust(&proofs),
     };
@@ -91,7 +111,13 @@ fn one<'d>(table: &mut Table<'d>, source: &'d Source<'d>, site: &Site) -> Option
         line: source.line(call.at),
         call: call.value,
         why,
-        expectation: Expectation { call: asked, allowed, rule, code: code.map(|code| code.value), identity },
+        expectation: Expectation {
+            call: asked,
+            allowed,
+            rule,
+            code: code.map(|code| code.value),
+            identity: identity.map(|identity| identity.value),
+        },
     })
 }
 

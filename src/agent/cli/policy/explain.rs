@@ -90,7 +90,7 @@ fn asked(what: &Explain, address: &Address, headers: &[(HeaderName, HeaderValue)
         target: address.target.clone(),
         caller: asking::caller(what.caller.as_deref())?,
         person: what.person.as_deref().map(asking::person).transpose()?,
-        content_type: asking::content_type(asking::said_type(headers), body.is_some()),
+        content: asking::content_of(headers, body.is_some()),
         body,
         trust: asking::trust(&what.proofs),
     })

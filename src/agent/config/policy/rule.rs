@@ -123,10 +123,11 @@ pub(super) fn tests(table: &mut Table<'_>) -> Option<Tests> {
 /// The keys that say what a rule asks of the calls it fits.
 fn terms(table: &mut Table<'_>, identity: Option<&Identity>) -> Terms {
     let proofs = proofs(table, identity);
+    let has_rate = table.has("rate");
     let rate: Option<Rate> = table.optional("rate");
     let has_burst = table.has("burst");
     let burst = table.integer("burst", 1..=u64::from(MAX_COUNT), 1);
-    if has_burst && rate.is_none() {
+    if has_burst && !has_rate {
         let help = "add rate = \"60/m\", or remove it";
         table.source().fault(table.at(), "there is a burst, but no rate", help);
     }

@@ -124,6 +124,8 @@ fn url(text: &str) -> Option<(&str, &str)> {
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end)?;
+    // What follows # never leaves a browser.
+    let path = path.split('#').next().unwrap_or(path);
     let authority = authority.rsplit('@').next().unwrap_or(authority);
     let plain = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     Some((authority.strip_suffix(plain).unwrap_or(authority), if path.is_empty() { "/" } else { path }))
@@ -249,6 +251,9 @@ mod tests {
         assert!(says("https://acme.relay.example/wiki/x", None, &site).contains("“/wiki” is no application"));
         assert!(says("/x", Some("wiki"), &site).contains("no upstream “wiki”"));
         assert!(says("https://jira.corp.example/jira?x", None, &site).starts_with("jira /?x"));
+        // What follows # never leaves a browser.
+        assert!(says("https://jira.corp.example/jira/a?x#/b", None, &site).starts_with("jira /a?x ("));
+        assert!(says("https://acme.relay.example/jira/a#b", None, &site).starts_with("jira /a ("));
     }
 
     #[test]

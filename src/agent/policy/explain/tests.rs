@@ -2,8 +2,8 @@ use http::Method;
 
 use super::*;
 use crate::agent::policy::{
-    BodyTest, Demand, Denial, DeniedTarget, Identity, Place, QueryTest, Rule, Terms, Test, Tests, Trust,
-    Wanted,
+    BodyTest, Content, Demand, Denial, DeniedTarget, Identity, Place, QueryTest, Rule, Terms, Test, Tests,
+    Trust, Wanted,
 };
 use crate::common::limits::ByteSize;
 
@@ -60,7 +60,7 @@ fn asked(method: &str, target: &str, caller: &str) -> Asked {
         target: target.to_owned(),
         caller: (!caller.is_empty()).then(|| caller.parse().unwrap()),
         person: None,
-        content_type: Some("application/json".to_owned()),
+        content: Content::with_type("application/json"),
         body: None,
         trust: Trust::default(),
     }
@@ -162,10 +162,10 @@ fn a_rule_that_fits_but_asks_for_more_is_told() {
     assert!(says.contains("toml:6: POST /rest/api/2/issue (in the body, /fields/project/key must"), "{says}");
     create.body = Some(br#"{"fields":{"project":{"key":"DEMO"}}}"#.to_vec());
     assert!(explain(&policy(), &create).allowed);
-    create.content_type = Some("text/plain".to_owned());
+    create.content = Content::with_type("text/plain");
     let says = explain(&policy(), &create).to_string();
     assert!(says.contains("toml:6: POST /rest/api/2/issue (it takes application/json)"), "{says}");
-    create.content_type = Some("application/json".to_owned());
+    create.content = Content::with_type("application/json");
     create.body = Some(vec![b' '; 65_537]);
     let says = explain(&policy(), &create).to_string();
     assert!(says.contains("the caller sees 413 body-too-large") && says.contains("max-held-body"), "{says}");

@@ -90,6 +90,28 @@ fn what_is_denied_is_denied_in_every_spelling() {
     assert_eq!(find_wide(&["/"], "/"), [0]);
 }
 
+/// Atlassian's REST layer answers `latest` as its newest version; Jira has `2.0.alpha1` for `2` too.
+#[test]
+fn what_is_denied_in_one_version_is_denied_in_its_other_names() {
+    let patterns = ["/rest/api/2/x/**", "/rest/api/latest/y", "/rest/build/1.0/z"];
+    for (path, expected) in [
+        ("/rest/api/latest/x", &[0][..]),
+        ("/rest/api/LATEST/x/1", &[0]),
+        ("/rest/api/2.0.alpha1/x", &[0]),
+        ("/rest/api/2/y", &[1]),
+        ("/rest/api/2.0.alpha1/y.json", &[1]),
+        ("/rest/build/latest/z", &[2]),
+        ("/rest/api/3/x", &[]),
+        ("/rest/api/1.0/x", &[]),
+        ("/rest/api/latestx/x", &[]),
+        ("/rest/api/A-1/y", &[]),
+        ("/rest/build/2.0/z", &[]),
+    ] {
+        assert_eq!(find_wide(&patterns, path), expected, "{path}");
+    }
+    assert!(find_wide(&["/issue/10001"], "/issue/10002").is_empty(), "numbers are names elsewhere");
+}
+
 #[test]
 fn many_rules_on_one_path_are_told_apart_by_caller() {
     let mut matcher = Matcher::default();

@@ -66,6 +66,31 @@ impl<L> Globs<L> {
     }
 }
 
+impl<L> Node<L> {
+    /// The same version of an interface by its other names: Atlassian's REST layer answers `latest` as the newest one,
+    /// and Jira calls its second `2.0.alpha1` too.
+    fn other_versions<'n>(&'n self, name: &str, mut each: impl FnMut(&'n Self)) {
+        if name == LATEST {
+            self.literals.iter().filter(|(name, _)| is_version(name)).for_each(|(_, next)| each(next));
+        } else if is_version(name) {
+            let plain = name.split_once(".0.alpha").map(|(plain, _)| plain);
+            [Some(LATEST), plain]
+                .into_iter()
+                .flatten()
+                .filter_map(|name| self.literals.get(name))
+                .for_each(each);
+        }
+    }
+}
+
+const LATEST: &str = "latest";
+
+/// Numbers elsewhere in a path look so too; but there nothing is called `latest`.
+fn is_version(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+}
+
 impl<L: Default> Tree<L> {
     /// What lies at the end of a pattern.
     pub(in super::super) fn at(&mut self, pattern: &[Part]) -> &mut L {
@@ -94,7 +119,7 @@ impl<L> Tree<L> {
 
     /// Visits the end of each pattern, made by [`widened`], that an application might take these segments for. Case
     /// makes no difference, nor does a slash at the end, nor an extension (Atlassian's REST layer takes `.json`
-    /// off); and `**` may stand for nothing.
+    /// off), nor by which name a version is called; and `**` may stand for nothing.
     pub(super) fn visit_wide<'n, 'p>(
         &'n self,
         segments: impl Iterator<Item = &'p str> + Clone,
@@ -155,6 +180,7 @@ fn visit_wide<'n, 'p, L>(
                 visit_wide(next, segments.clone(), each);
             }
             node.globs.of_segment(spelling, |next| visit_wide(next, segments.clone(), each));
+            node.other_versions(spelling, |next| visit_wide(next, segments.clone(), each));
         }
     }
     if let Some(next) = &node.any {

@@ -26,8 +26,8 @@ pub struct Asked {
     pub caller: Option<CallerName>,
     /// For whom: `{provider}:{subject}`.
     pub person: Option<String>,
-    /// The body's type.
-    pub content_type: Option<String>,
+    /// What its head says about its body.
+    pub content: Content,
     /// The body; `None` is one that is not known.
     pub body: Option<Vec<u8>>,
     /// What is proved about it.
@@ -63,7 +63,7 @@ pub fn decide(policy: &Policy, asked: &Asked) -> Decision {
         query,
         caller: asked.caller.clone(),
         trust: asked.trust,
-        content: asked.content_type.as_deref().map_or_else(Content::default, Content::with_type),
+        content: asked.content.clone(),
         body: None,
     };
     if let (Some(body), Some(limit)) = (&asked.body, policy.holds_body(&call)) {

@@ -63,7 +63,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::{Identity, Place, Rule, Trust};
+    use crate::agent::policy::{Content, Identity, Place, Rule, Trust};
     use crate::common::limits::ByteSize;
 
     fn rule(line: usize, allow: &str, service: &str) -> Rule {
@@ -80,7 +80,7 @@ mod tests {
             target: target.to_owned(),
             caller: None,
             person: None,
-            content_type: None,
+            content: Content::default(),
             body: None,
             trust: Trust::default(),
         };

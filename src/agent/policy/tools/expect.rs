@@ -49,7 +49,7 @@ impl Expectation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::policy::{Identity, Place, Rule, Trust};
+    use crate::agent::policy::{Content, Identity, Place, Rule, Trust};
 
     fn expectation(call: &str, allowed: bool) -> Expectation {
         let (method, target) = call.split_once(' ').unwrap();
@@ -59,7 +59,7 @@ mod tests {
             target: target.to_owned(),
             caller: None,
             person: None,
-            content_type: None,
+            content: Content::default(),
             body: None,
             trust: Trust::default(),
         };

@@ -117,7 +117,7 @@ fn object(text: &str, line: usize) -> Result<Recorded, String> {
 }
 
 fn method(text: &str) -> Result<Method, String> {
-    Method::from_bytes(text.as_bytes())
+    Method::from_bytes(text.to_ascii_uppercase().as_bytes())
         .map_err(|_| format!("“{}” is no HTTP method", text.chars().take(40).collect::<String>()))
 }
 
@@ -139,6 +139,7 @@ mod tests {
         let calls = read(text).unwrap();
         let lines: Vec<usize> = calls.iter().map(|call| call.line).collect();
         assert_eq!(lines, [3, 4, 5, 6]);
+        assert_eq!(read("get /a").unwrap()[0].method, Method::GET);
         assert_eq!(calls[1].caller.as_ref().unwrap().as_str(), "teams-bot");
         assert_eq!(calls[2].body.as_deref(), Some("{\"jql\":\"x\"}"));
         assert_eq!(calls[2].person.as_deref(), Some("entra:alice"));
