@@ -108,12 +108,7 @@ impl Front {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if self.pause.is_on() {
-            return Err(Problem::new(
-                Code::Paused,
-                "The site's administrator has stopped all calls; `outhaul-agent resume` at the site lets them pass.",
-            ));
-        }
+        self.refuse_while_paused()?;
         refuse_upgrades(&request)?;
         let target = arrival.target.get(usize::from(arrival.route_length)..).unwrap_or("");
         let (path, query) =
@@ -143,6 +138,8 @@ impl Front {
             None => Held::Not(request),
             Some(limit) => {
                 let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await?;
+                // That may have taken a while.
+                self.refuse_while_paused()?;
                 call.body = Some(held.judged());
                 Held::Whole(held)
             }
@@ -160,6 +157,16 @@ impl Front {
             Held::Not(request) => self.send(sending, request).await,
             Held::Whole(held) => Box::pin(self.send(sending, held.into_request())).await,
         }
+    }
+
+    fn refuse_while_paused(&self) -> Result<(), Problem> {
+        if self.pause.is_on() {
+            return Err(Problem::new(
+                Code::Paused,
+                "The site's administrator has stopped all calls; `outhaul-agent resume` at the site lets them pass.",
+            ));
+        }
+        Ok(())
     }
 
     /// Sends a call that may pass; one with a key is looked up first.

@@ -75,6 +75,24 @@ async fn a_body_is_judged_and_passed_on_as_it_came() {
     assert_eq!(sent(&log), [""; 0], "nothing of it reached the upstream");
 }
 
+/// The kill switch holds for calls that were waiting for their body when it was thrown.
+#[tokio::test]
+async fn a_call_that_is_held_while_all_calls_are_stopped_is_not_sent() {
+    let (world, log) = site(&rule(IN_DEMO)).await;
+    let body = r#"{"fields":{"project":{"key":"DEMO"}}}"#;
+    let pause = world.pause.clone();
+    let late = futures_util::stream::once(async move {
+        pause.pause().unwrap();
+        Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(body.as_bytes())))
+    });
+    let request = Request::post("/jira/issue").header("content-type", JSON);
+    let answer = read(world.call(request.body(StreamBody::new(Box::pin(late))).unwrap()).await).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "paused"));
+    world.pause.resume().unwrap();
+    assert_eq!(world.json("/jira/issue", JSON, body).await.status, 200);
+    assert_eq!(sent(&log).len(), 1);
+}
+
 #[tokio::test]
 async fn a_held_body_in_pieces_stays_chunked_and_its_trailers_end_here() {
     let (address, log) = {
