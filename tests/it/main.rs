@@ -11,6 +11,7 @@
 mod agent;
 mod doors;
 mod faults;
+mod fidelity;
 mod handshake;
 mod net;
 mod proxy;
