@@ -16,5 +16,6 @@ mod handshake;
 mod net;
 mod proxy;
 mod relay;
+mod smuggling;
 mod support;
 mod tunnel;

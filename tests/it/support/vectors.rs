@@ -45,7 +45,8 @@ pub(crate) fn read(file: &str) -> Vec<Vector> {
     vectors
 }
 
-fn unescape(line: &str, named: &impl Fn(&str) -> Option<String>) -> Vec<u8> {
+/// One line's bytes, as in a vector.
+pub(crate) fn unescape(line: &str, named: &impl Fn(&str) -> Option<String>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = line;
     while let Some(first) = rest.chars().next() {

@@ -58,9 +58,12 @@ impl Heard {
 
     /// The whole requests in them, but those for the health; an error if there is anything else.
     pub(crate) fn parsed(&self) -> Result<Vec<(wire::Head, Vec<u8>)>, String> {
-        let mut requests = wire::requests(&self.raw())?;
-        requests.retain(|(head, _)| head.target != "/status");
-        Ok(requests)
+        let wire::Reading { mut whole, cut, fault } = wire::read(&self.raw());
+        whole.retain(|(head, _)| head.target != "/status");
+        match (cut, fault) {
+            (None, None) => Ok(whole),
+            (cut, fault) => Err(format!("{cut:?} {fault:?}")),
+        }
     }
 
     /// How many came in all.

@@ -85,36 +85,74 @@ pub(crate) fn chunk_size(line: &[u8]) -> Option<u64> {
     digits.then(|| u64::from_str_radix(&String::from_utf8_lossy(line), 16).ok()).flatten()
 }
 
-/// Takes the bytes of one connection apart into whole requests, each with its body. What is no request, or a piece
-/// of one at the end, is an error.
-pub(crate) fn requests(mut raw: &[u8]) -> Result<Vec<(Head, Vec<u8>)>, String> {
-    let mut requests = Vec::new();
+/// What one connection's bytes are.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Whole requests, each with its body.
+    pub(crate) whole: Vec<(Head, Vec<u8>)>,
+    /// A last one that broke off in its body.
+    pub(crate) cut: Option<Head>,
+    /// What could not be read.
+    pub(crate) fault: Option<String>,
+}
+
+/// Takes the bytes of one connection apart.
+pub(crate) fn read(mut raw: &[u8]) -> Reading {
+    let mut reading = Reading::default();
     while !raw.is_empty() {
-        let end =
-            find(raw, b"\r\n\r\n").ok_or_else(|| format!("a piece: {:?}", String::from_utf8_lossy(raw)))?;
-        let head = Head::parse(&raw[..end + 4])?;
-        raw = &raw[end + 4..];
-        let mut body = Vec::new();
-        match head.framing()? {
-            Framing::Length(length) => {
-                let length = usize::try_from(length).unwrap();
-                body = raw.get(..length).ok_or("a short body")?.to_vec();
-                raw = &raw[length..];
+        match request(raw) {
+            Ok(Some((head, body, rest))) => {
+                reading.whole.push((head, body));
+                raw = rest;
             }
-            Framing::Chunked => loop {
-                let end = find(raw, b"\r\n").ok_or("a chunk without a size")?;
-                let size = usize::try_from(chunk_size(&raw[..end]).ok_or("a bad chunk size")?).unwrap();
-                raw = &raw[end + 2..];
-                body.extend_from_slice(raw.get(..size).ok_or("a short chunk")?);
-                raw = raw[size..].strip_prefix(b"\r\n").ok_or("a chunk without an end, or trailers")?;
-                if size == 0 {
-                    break;
-                }
-            },
+            Ok(None) => {
+                let end = find(raw, b"\r\n\r\n").map_or(raw.len(), |end| end + 4);
+                reading.cut = Head::parse(&raw[..end]).ok();
+                break;
+            }
+            Err(fault) => {
+                reading.fault = Some(fault);
+                break;
+            }
         }
-        requests.push((head, body));
     }
-    Ok(requests)
+    reading
+}
+
+/// The first request, its body, and what follows; none if it breaks off.
+fn request(raw: &[u8]) -> Result<Option<(Head, Vec<u8>, &[u8])>, String> {
+    let Some(end) = find(raw, b"\r\n\r\n") else {
+        return Err(format!("a piece of a head: {:?}", String::from_utf8_lossy(raw)));
+    };
+    let head = Head::parse(&raw[..end + 4])?;
+    let mut rest = &raw[end + 4..];
+    let mut body = Vec::new();
+    match head.framing()? {
+        Framing::Length(length) => {
+            let length = usize::try_from(length).unwrap();
+            let Some(bytes) = rest.get(..length) else { return Ok(None) };
+            body.extend_from_slice(bytes);
+            rest = &rest[length..];
+        }
+        Framing::Chunked => loop {
+            let Some(end) = find(rest, b"\r\n") else { return Ok(None) };
+            let size = chunk_size(&rest[..end]).ok_or("a bad chunk size")?;
+            let size = usize::try_from(size).unwrap();
+            rest = &rest[end + 2..];
+            let (Some(data), Some(end)) = (rest.get(..size), rest.get(size..size + 2)) else {
+                return Ok(None);
+            };
+            if end != b"\r\n" {
+                return Err("a chunk without an end, or trailers".to_owned());
+            }
+            body.extend_from_slice(data);
+            rest = &rest[size + 2..];
+            if size == 0 {
+                break;
+            }
+        },
+    }
+    Ok(Some((head, body, rest)))
 }
 
 /// Where a text begins.
