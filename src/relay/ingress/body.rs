@@ -92,6 +92,8 @@ impl Upload {
 /// A caller's body on its way into the tunnel.
 pub(super) struct CallerBody {
     inner: Incoming,
+    /// It came in HTTP/2, where its end is known apart from its last bytes.
+    http2: bool,
     left: u64,
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
@@ -100,8 +102,14 @@ pub(super) struct CallerBody {
 
 impl CallerBody {
     /// At most `limit` bytes, and no silence longer than `patience` while somebody reads.
-    pub(super) fn new(inner: Incoming, limit: u64, patience: Duration, upload: Arc<Upload>) -> Self {
-        Self { inner, left: limit, patience, silence: None, upload }
+    pub(super) fn new(
+        inner: Incoming,
+        http2: bool,
+        limit: u64,
+        patience: Duration,
+        upload: Arc<Upload>,
+    ) -> Self {
+        Self { inner, http2, left: limit, patience, silence: None, upload }
     }
 }
 
@@ -129,6 +137,10 @@ impl Body for CallerBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "a caller's body broke off");
+                Poll::Ready(Some(Err(this.upload.fail(UploadFault::Broken))))
+            }
+            // A stream that is reset with NO_ERROR ends here as if in good order. It is half a body all the same.
+            Poll::Ready(None) if this.http2 && !this.inner.is_end_stream() => {
                 Poll::Ready(Some(Err(this.upload.fail(UploadFault::Broken))))
             }
             Poll::Ready(None) => {

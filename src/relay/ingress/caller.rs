@@ -59,6 +59,7 @@ impl Call<'_> {
         let inner = &self.connection.inner;
         let (parts, body) = request.into_parts();
         check_method(&parts)?;
+        check_coding(&parts.headers)?;
         let authority = authority(&parts.uri, &parts.headers, self.connection.http2)?;
         let host = host_of(&authority).unwrap_or_default();
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).to_owned();
@@ -131,7 +132,8 @@ impl Call<'_> {
         let method = head.method.clone();
         let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
         let upload = Upload::new(inner.clock.clone());
-        let body = CallerBody::new(body, limits.body_size.0, limits.body_idle_time, Arc::clone(&upload));
+        let (http2, patience) = (self.connection.http2, limits.body_idle_time);
+        let body = CallerBody::new(body, http2, limits.body_size.0, patience, Arc::clone(&upload));
         let mut request = std::pin::pin!(found.line.request(head, body, hold));
         let mut wait = limits.first_byte_time;
         loop {
@@ -170,6 +172,20 @@ fn check_method(parts: &Parts) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// The library reads the chunks off whatever else is named before them, and the field goes no further: the body would
+/// arrive with a coding that nobody names (RFC 9112, section 6.1).
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::BadRequest,
+        "The only Transfer-Encoding that passes is `chunked`, said once. Name other codings in Content-Encoding.",
+    ))
 }
 
 fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {

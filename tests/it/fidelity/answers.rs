@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::support::door::{Version, Whole, full};
+use crate::support::door::{Version, Whole, empty, full};
 use crate::support::odd_site::OddSite;
 use crate::support::odd_upstream::{Step, hash, wire};
 use crate::support::vectors;
@@ -107,4 +107,29 @@ async fn compressed_bodies_pass_untouched() {
     assert_eq!(answer.headers["x-up-hash"], hash(&packed));
     let raw = site.odd.heard("POST ").unwrap().raw();
     assert!(wire::find(&raw, b"content-encoding: gzip").is_some());
+}
+
+/// Trailers pass to a caller that takes them, and without what may not stand in a head either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_pass_like_heads() {
+    let site = OddSite::start().await;
+    let names = "X-Sum, Set-Cookie, Connection, Keep-Alive, Transfer-Encoding, Content-Length";
+    let text = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: {names}\r\n\r\n2\r\nok\r\n0\r\n\
+         X-Sum: \u{e4} 1\r\nX-Sum: 2\r\nSet-Cookie: JSESSIONID=1\r\nConnection: close\r\nKeep-Alive: x\r\n\
+         Transfer-Encoding: gzip\r\nContent-Length: 7\r\n\r\n"
+    );
+    site.odd.on("trailers", [Step::say(&text)]);
+    for version in [Version::One, Version::Two] {
+        let mut request = OddSite::request(Method::GET, "trailers", empty());
+        request.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+        let answer = site.call(version, request).await.unwrap();
+        assert_eq!(&answer.body[..], b"ok");
+        let trailers = answer.trailers.unwrap();
+        let values: Vec<&[u8]> = trailers.get_all("x-sum").iter().map(http::HeaderValue::as_bytes).collect();
+        assert_eq!(values, ["\u{e4} 1".as_bytes(), b"2"], "{version:?}");
+        assert_eq!(trailers.keys().count(), 1, "{version:?}: {trailers:?}");
+        let without = site.get(version, "trailers").await.unwrap();
+        assert_eq!((&without.body[..], without.trailers), (&b"ok"[..], None), "{version:?}");
+    }
 }

@@ -119,8 +119,10 @@ pub(crate) fn read(mut raw: &[u8]) -> Reading {
     reading
 }
 
+type Rest<'a> = &'a [u8];
+
 /// The first request, its body, and what follows; none if it breaks off.
-fn request(raw: &[u8]) -> Result<Option<(Head, Vec<u8>, &[u8])>, String> {
+fn request(raw: &[u8]) -> Result<Option<(Head, Vec<u8>, Rest<'_>)>, String> {
     let Some(end) = find(raw, b"\r\n\r\n") else {
         return Err(format!("a piece of a head: {:?}", String::from_utf8_lossy(raw)));
     };
