@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header;
 use http_body::{Body, Frame, SizeHint};
 
+use super::headers;
 use super::rewrite::Rewriter;
 use crate::agent::counters::UnderWay;
 use crate::agent::upstream::{AnswerBody, AnswerFault, BoxError};
@@ -123,7 +124,9 @@ fn pass(frame: Frame<Bytes>, trailers: bool) -> Option<Frame<Bytes>> {
         Err(frame) => Some(frame),
         Ok(_) if !trailers => None,
         Ok(mut fields) => {
-            fields.remove(header::SET_COOKIE);
+            headers::answer(&mut fields);
+            // The body is over: its framing is not for a trailer to decide.
+            fields.remove(header::CONTENT_LENGTH);
             Some(Frame::trailers(fields))
         }
     }

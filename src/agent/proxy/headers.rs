@@ -33,7 +33,6 @@ pub const REQUEST: &[&str] = &[
     "repr-digest",
     "traceparent",
     "tracestate",
-    "trailer",
     "x-atlassian-token",
     "x-experimentalapi",
     "x-force-accept-language",
