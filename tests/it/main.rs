@@ -14,6 +14,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod net;
+mod once;
 mod proxy;
 mod relay;
 mod smuggling;

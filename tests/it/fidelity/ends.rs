@@ -193,3 +193,57 @@ async fn an_upstream_that_leaves_is_missed_by_the_caller() {
         }
     }
 }
+
+/// Head, half a body and the end in one packet: the caller hears of it, with a status, and is not left with a
+/// connection that just ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_at_once_is_never_silence() {
+    let site = OddSite::start().await;
+    let (mut broken, mut problems) = (0, 0);
+    for text in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        site.odd.on("half", [Step::TakeBody, Step::say(text), Step::Close]);
+        for version in [Version::One, Version::Two] {
+            for _ in 0..50 {
+                let mut line = site.door.line(version).await.unwrap();
+                let request = OddSite::request(Method::POST, "half", empty());
+                let answer = site.door.send(&mut line, request).await;
+                let answer = answer.unwrap_or_else(|error| panic!("silence over {version:?}: {error:?}"));
+                let is_problem = answer.headers().contains_key("outhaul-problem");
+                let end = answer.into_body().collect().await;
+                assert_eq!(end.is_ok(), is_problem);
+                if is_problem { problems += 1 } else { broken += 1 }
+            }
+        }
+    }
+    println!(
+        "answers that break off at once: {problems} told as a problem, {broken} broken off, 0 in silence"
+    );
+}
+
+/// Where the rest of an upload is not wanted, HTTP/1.1 says so: the next request must not go into a connection that
+/// is being closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_will_not_go_on_says_so() {
+    let site = OddSite::start().await;
+    let early = "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno";
+    site.odd.on("early", [Step::say(early), Step::UntilClosed]);
+    for path in ["early", "..;/refused"] {
+        let (feeder, body) = fed();
+        let mut line = site.door.line(Version::One).await.unwrap();
+        let request = OddSite::request(Method::POST, path, body);
+        let call = site.door.send(&mut line, request);
+        let (answer, _) = tokio::join!(call, feeder.feed(vec![1; 100]));
+        assert_eq!(answer.unwrap().headers()["connection"], "close", "{path}");
+    }
+    // And one whose body was taken goes on.
+    let mut line = site.door.line(Version::One).await.unwrap();
+    for _ in 0..3 {
+        let request = OddSite::request(Method::POST, "x", crate::support::door::full("whole"));
+        let answer = site.door.send(&mut line, request).await.unwrap();
+        assert!(!answer.headers().contains_key("connection"));
+        answer.into_body().collect().await.unwrap();
+    }
+}

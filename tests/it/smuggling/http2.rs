@@ -146,11 +146,8 @@ async fn no_request_in_http2_becomes_two() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_is_reset_is_never_whole() {
     // With threads of its own for each, who hears first of the reset is a matter of luck.
-    let site = OddSite::start_with(|world| {
-        let old = std::fs::read_to_string(&world.relay_config).unwrap();
-        std::fs::write(&world.relay_config, old.replace("[server]\n", "[server]\nthreads = 4\n")).unwrap();
-    })
-    .await;
+    let threads = "[server]\nthreads = 4\n";
+    let site = OddSite::start_with(|world| world.edit_relay("[server]\n", threads)).await;
     // NO_ERROR, INTERNAL_ERROR, CANCEL.
     for code in [0_u8, 2, 8].repeat(40) {
         site.odd.forget();

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod client;
+pub(crate) mod cutter;
+pub(crate) mod dice;
 pub(crate) mod door;
 pub(crate) mod odd_site;
 pub(crate) mod odd_upstream;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 
+use super::cutter::Cutter;
 use super::door::{AnyBody, Door, Line, Version, Whole, empty, whole};
 use super::eventually;
 use super::odd_upstream::Odd;
@@ -30,10 +31,31 @@ impl OddSite {
         Self::start_with(|_| {}).await
     }
 
+    /// Starts it with a line between agent and relay that can be cut.
+    pub(crate) async fn start_behind(cutter: &mut Option<Cutter>) -> Self {
+        let odd = Odd::start().await;
+        let world = World::new(&odd.url());
+        let line = Cutter::start(([127, 0, 0, 1], world.port).into()).await;
+        let (from, to) =
+            (format!("wss://localhost:{}", world.port), format!("wss://localhost:{}", line.port));
+        world.edit_agent(&from, &to);
+        world.edit_relay(&from, &to);
+        *cutter = Some(line);
+        Self::allow(&world);
+        Self::run(odd, world).await
+    }
+
     /// Starts it with changes to the files.
     pub(crate) async fn start_with(change: impl FnOnce(&World)) -> Self {
         let odd = Odd::start().await;
         let world = World::new(&odd.url());
+        Self::allow(&world);
+        change(&world);
+        Self::run(odd, world).await
+    }
+
+    /// Lets the tests' calls pass.
+    fn allow(world: &World) {
         world.edit_agent(
             "base-url = \"https://jira.example/\"\n",
             "base-url = \"https://jira.example/\"\nidentity-header = \"none\"\nmax-connections = 256\n",
@@ -45,7 +67,9 @@ impl OddSite {
                  as = {{ service = \"reader\" }}\n\n[[policy.rule]]\nallow = \"GET /rest/api/2/**\""
             ),
         );
-        change(&world);
+    }
+
+    async fn run(odd: Odd, world: World) -> Self {
         let running = Running::start(world).await;
         let door = Door::new(&running.world.authority.file, running.world.port, &running.key);
         let site = Self { odd, running, door };

@@ -3,6 +3,7 @@
 //! A request is answered by the script put up for the last segment of its path, or, without one, by [`plain`]: the
 //! body is read whole and answered with a body made from a seed. `/status` is answered as Jira does.
 
+pub(crate) mod once;
 mod peer;
 mod plain;
 mod script;
@@ -23,6 +24,9 @@ pub(crate) use script::{Gate, Step};
 /// What is kept of one connection's bytes; the rest is only counted.
 const KEPT: usize = 512 << 10;
 
+/// How many connections are remembered: the last ones.
+const MOST: usize = 2000;
+
 /// The upstream; gone when dropped.
 pub(crate) struct Odd {
     /// Where it listens.
@@ -36,6 +40,7 @@ struct Inner {
     scripts: Mutex<HashMap<String, Arc<[Step]>>>,
     connections: Mutex<Vec<Arc<Heard>>>,
     requests: AtomicUsize,
+    ledger: once::Ledger,
 }
 
 /// One connection, as it was heard.
@@ -139,6 +144,11 @@ impl Odd {
         self.connections().into_iter().find(|heard| wire::find(&heard.raw(), text.as_bytes()).is_some())
     }
 
+    /// How often each numbered call was seen.
+    pub(crate) fn ledger(&self) -> &once::Ledger {
+        &self.inner.ledger
+    }
+
     /// Forgets what it heard.
     pub(crate) fn forget(&self) {
         for heard in self.inner.connections.lock().unwrap().iter() {
@@ -157,7 +167,13 @@ impl Drop for Odd {
 
 async fn serve(inner: Arc<Inner>, socket: tokio::net::TcpStream) {
     let heard = Arc::<Heard>::default();
-    inner.connections.lock().unwrap().push(Arc::clone(&heard));
+    {
+        let mut connections = inner.connections.lock().unwrap();
+        if connections.len() == MOST {
+            connections.remove(0);
+        }
+        connections.push(Arc::clone(&heard));
+    }
     let mut peer = Peer::new(socket, Arc::clone(&heard));
     while let Some(head) = peer.head().await {
         let path = head.target.split('?').next().unwrap_or("").to_owned();
@@ -171,6 +187,13 @@ async fn serve(inner: Arc<Inner>, socket: tokio::net::TcpStream) {
         inner.requests.fetch_add(1, Ordering::SeqCst);
         heard.requests.fetch_add(1, Ordering::SeqCst);
         heard.health.store(false, Ordering::SeqCst);
+        if let Some(id) = once::id(&path) {
+            inner.ledger.see(id);
+            if once::answer(&mut peer, &head, id).await {
+                continue;
+            }
+            return;
+        }
         let segment = path.rsplit('/').next().unwrap_or("");
         let script = inner.scripts.lock().unwrap().get(segment).cloned();
         let goes_on = match script {
@@ -181,4 +204,5 @@ async fn serve(inner: Arc<Inner>, socket: tokio::net::TcpStream) {
             return;
         }
     }
+    inner.ledger.see_piece(peer.left());
 }

@@ -37,6 +37,11 @@ impl Peer {
         }
     }
 
+    /// What came and was not read.
+    pub(super) fn left(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Reads a request's body to its end as it is framed, and hands it on piece by piece. False: it broke off.
     pub(crate) async fn body(&mut self, head: &Head, mut piece: impl FnMut(&[u8])) -> bool {
         match head.framing() {

@@ -1,0 +1,100 @@
+//! The line between agent and relay: it passes bytes on until it is cut, at either end first.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use outhaul::common::tasks::Tasks;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// Which end hears of a cut by a reset; the other sees an orderly end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Agent,
+    Relay,
+    Both,
+}
+
+/// A line that can be cut.
+pub(crate) struct Cutter {
+    /// Where the agent dials.
+    pub(crate) port: u16,
+    lines: Arc<Mutex<Vec<mpsc::Sender<Cut>>>>,
+    /// Connections the agent made so far.
+    pub(crate) dialled: Arc<AtomicUsize>,
+    tasks: Tasks,
+}
+
+impl Cutter {
+    /// Before the relay that listens, or will listen, here.
+    pub(crate) async fn start(relay: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let lines = Arc::<Mutex<Vec<mpsc::Sender<Cut>>>>::default();
+        let dialled = Arc::<AtomicUsize>::default();
+        let tasks = Tasks::new();
+        let (kept, counter, spawner) = (Arc::clone(&lines), Arc::clone(&dialled), tasks.clone());
+        tasks.spawn_detached(async move {
+            loop {
+                let accepted = tokio::select! {
+                    () = spawner.cancelled() => return,
+                    accepted = listener.accept() => accepted,
+                };
+                let Ok((mut near, _)) = accepted else { continue };
+                let Ok(mut far) = TcpStream::connect(relay).await else { continue };
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (sender, mut receiver) = mpsc::channel(1);
+                let mut lines = kept.lock().unwrap();
+                lines.retain(|line: &mpsc::Sender<Cut>| !line.is_closed());
+                lines.push(sender);
+                drop(lines);
+                for socket in [&near, &far] {
+                    socket.set_nodelay(true).unwrap();
+                }
+                let stop = spawner.token();
+                spawner.spawn_detached(async move {
+                    let cut = tokio::select! {
+                        () = stop.cancelled() => return,
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+                        cut = receiver.recv() => cut,
+                    };
+                    let reset = |socket: &TcpStream| {
+                        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+                    };
+                    match cut {
+                        Some(Cut::Agent) => reset(&near),
+                        Some(Cut::Relay) => reset(&far),
+                        _ => {
+                            reset(&near);
+                            reset(&far);
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, lines, dialled, tasks }
+    }
+
+    /// Cuts the line made so many connections ago, if it is there.
+    pub(crate) fn cut(&self, ago: usize, how: Cut) -> bool {
+        let mut lines = self.lines.lock().unwrap();
+        lines.retain(|line| !line.is_closed());
+        let index = lines.len().checked_sub(ago + 1);
+        index.is_some_and(|index| lines[index].try_send(how).is_ok())
+    }
+
+    /// Lines that are there now.
+    pub(crate) fn lines(&self) -> usize {
+        let mut lines = self.lines.lock().unwrap();
+        lines.retain(|line| !line.is_closed());
+        lines.len()
+    }
+}
+
+impl Drop for Cutter {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
