@@ -52,12 +52,16 @@ where
 
 fn poll_head(handle: &StreamHandle, context: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeFault>> {
     let mut mail = handle.inbox.lock();
-    if let Some(head) = mail.head.take() {
+    // An answer that has broken off already is told as that: its head alone might not even reach the caller.
+    let begun = mail.head.is_some();
+    if (mail.fault.is_none() || mail.ended)
+        && let Some(head) = mail.head.take()
+    {
         return Poll::Ready(Ok(head));
     }
     match &mail.fault {
         None => {}
-        Some(StreamFault::Reset { code: ResetCode::Refused }) => {
+        Some(StreamFault::Reset { code: ResetCode::Refused }) if !begun => {
             let text = ResetCode::Refused.to_string();
             return Poll::Ready(Err(ExchangeFault::NotSent(text)));
         }

@@ -2,7 +2,7 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ pub(super) struct Upload {
     clock: Clock,
     begun: Instant,
     moved: AtomicU64,
+    over: AtomicBool,
     fault: OnceLock<UploadFault>,
     failed: Notify,
 }
@@ -49,6 +50,7 @@ impl Upload {
             clock,
             begun,
             moved: AtomicU64::new(0),
+            over: AtomicBool::new(false),
             fault: OnceLock::new(),
             failed: Notify::new(),
         })
@@ -75,6 +77,11 @@ impl Upload {
     /// Whether it has failed.
     pub(super) fn fault(&self) -> Option<UploadFault> {
         self.fault.get().copied()
+    }
+
+    /// Whether the whole body was taken off the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     fn move_on(&self) {
@@ -145,6 +152,7 @@ impl Body for CallerBody {
             }
             Poll::Ready(None) => {
                 this.upload.move_on();
+                this.upload.over.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -164,6 +172,15 @@ impl Body for CallerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Drop for CallerBody {
+    fn drop(&mut self) {
+        // Its last piece may have told the end.
+        if self.inner.is_end_stream() {
+            self.upload.over.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -188,6 +205,8 @@ struct Running {
     moved: Instant,
     clock: Clock,
     waker: Option<Waker>,
+    /// It broke off, and the connection is given a turn to send what it has.
+    broken: Option<AnswerFault>,
     _held: Box<dyn Send + Sync>,
 }
 
@@ -199,7 +218,7 @@ pub(super) struct Answers(Mutex<Vec<Weak<Mutex<Option<Running>>>>>);
 impl Answers {
     /// An answer's body, watched from now on. `held` is dropped with it.
     pub(super) fn watch(&self, body: TunnelBody, clock: Clock, held: Box<dyn Send + Sync>) -> AnswerBody {
-        let running = Running { body, moved: clock.now(), clock, waker: None, _held: held };
+        let running = Running { body, moved: clock.now(), clock, waker: None, broken: None, _held: held };
         let running = Arc::new(Mutex::new(Some(running)));
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() >= SWEEP_AT && list.len() == list.capacity() {
@@ -252,7 +271,16 @@ impl Body for AnswerBody {
         let Some(inner) = running.as_mut() else {
             return Poll::Ready(Some(Err(AnswerFault("nothing moved for too long".to_owned()))));
         };
+        if let Some(fault) = inner.broken.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         match Pin::new(&mut inner.body).poll_frame(context) {
+            Poll::Ready(Some(Err(fault))) => {
+                // On an error the connection drops all it has not sent yet, the answer's head perhaps among it.
+                inner.broken = Some(AnswerFault(fault.to_string()));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(frame) => {
                 inner.moved = inner.clock.now();
                 Poll::Ready(frame.map(|frame| frame.map_err(|fault| AnswerFault(fault.to_string()))))

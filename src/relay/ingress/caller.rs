@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -26,11 +26,13 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
     let inner = &connection.inner;
     let counted = inner.metrics.call();
     let begun = inner.clock.now();
-    let mut call = Call { connection, request_id: RequestId::generate(), site: None };
+    let has_body = !request.body().is_end_stream();
+    let mut call = Call { connection, request_id: RequestId::generate(), site: None, upload: None };
     let result = Box::pin(call.pass(request)).await;
     let after = inner.clock.now().saturating_duration_since(begun);
     let site = call.site.as_ref().map_or("", SiteName::as_str);
-    match result {
+    let unread = has_body && !call.upload.as_ref().is_some_and(|upload| upload.is_over());
+    let mut response = match result {
         Ok((mut response, admitted)) => {
             inner.metrics.call_ended(site, status_class(response.status().as_u16()), after);
             headers::answer(response.headers_mut());
@@ -42,13 +44,20 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
             tracing::debug!(request = %call.request_id, site, code = %problem.code, "a call was refused or failed");
             problem.to_response(call.request_id).map(AnswerBody::from)
         }
+    };
+    if unread && !connection.http2 {
+        // The rest of the body will not be read, so the connection ends with this answer; unannounced, a caller's
+        // next request could go into it and be lost (RFC 9112, section 9.6).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 struct Call<'a> {
     connection: &'a Connection,
     request_id: RequestId,
     site: Option<SiteName>,
+    upload: Option<Arc<Upload>>,
 }
 
 impl Call<'_> {
@@ -120,7 +129,7 @@ impl Call<'_> {
     }
 
     async fn with_body(
-        &self,
+        &mut self,
         site: &Site<Tunnel>,
         route: &Route<'_>,
         head: RequestHead,
@@ -132,6 +141,7 @@ impl Call<'_> {
         let method = head.method.clone();
         let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
         let upload = Upload::new(inner.clock.clone());
+        self.upload = Some(Arc::clone(&upload));
         let (http2, patience) = (self.connection.http2, limits.body_idle_time);
         let body = CallerBody::new(body, http2, limits.body_size.0, patience, Arc::clone(&upload));
         let mut request = std::pin::pin!(found.line.request(head, body, hold));

@@ -112,13 +112,10 @@ impl Caller {
             }
             if answer.body == id.to_string() { Heard::Own } else { Heard::Others(format!("{answer:?}")) }
         };
-        match leaves {
-            Some(after) => tokio::time::timeout(after, exchange).await.unwrap_or(Heard::Left),
-            None => {
-                let silence =
-                    Heard::Silence(format!("no answer within {PATIENCE:?}, over {:?}", self.version));
-                tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(silence)
-            }
+        if let Some(after) = leaves {
+            return tokio::time::timeout(after, exchange).await.unwrap_or(Heard::Left);
         }
+        let silence = Heard::Silence(format!("no answer within {PATIENCE:?}, over {:?}", self.version));
+        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(silence)
     }
 }
