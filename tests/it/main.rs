@@ -17,6 +17,7 @@ mod net;
 mod once;
 mod proxy;
 mod relay;
+mod rivals;
 mod smuggling;
 mod support;
 mod tunnel;

@@ -1,7 +1,7 @@
 //! The line between agent and relay: it passes bytes on until it is cut, at either end first.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub(crate) struct Cutter {
     /// Where the agent dials.
     pub(crate) port: u16,
     lines: Arc<Mutex<Vec<mpsc::Sender<Cut>>>>,
-    /// Connections the agent made so far.
-    pub(crate) dialled: Arc<AtomicUsize>,
+    refusing: Arc<AtomicBool>,
+    refused: Arc<AtomicUsize>,
     tasks: Tasks,
 }
 
@@ -33,9 +33,10 @@ impl Cutter {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let lines = Arc::<Mutex<Vec<mpsc::Sender<Cut>>>>::default();
-        let dialled = Arc::<AtomicUsize>::default();
+        let (refusing, refused) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let tasks = Tasks::new();
-        let (kept, counter, spawner) = (Arc::clone(&lines), Arc::clone(&dialled), tasks.clone());
+        let (kept, spawner) = (Arc::clone(&lines), tasks.clone());
+        let (refuses, counter) = (Arc::clone(&refusing), Arc::clone(&refused));
         tasks.spawn_detached(async move {
             loop {
                 let accepted = tokio::select! {
@@ -43,8 +44,11 @@ impl Cutter {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((mut near, _)) = accepted else { continue };
+                if refuses.load(Ordering::SeqCst) {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                }
                 let Ok(mut far) = TcpStream::connect(relay).await else { continue };
-                counter.fetch_add(1, Ordering::SeqCst);
                 let (sender, mut receiver) = mpsc::channel(1);
                 let mut lines = kept.lock().unwrap();
                 lines.retain(|line: &mpsc::Sender<Cut>| !line.is_closed());
@@ -74,7 +78,7 @@ impl Cutter {
                 });
             }
         });
-        Self { port, lines, dialled, tasks }
+        Self { port, lines, refusing, refused, tasks }
     }
 
     /// Cuts the line made so many connections ago, if it is there.
@@ -83,6 +87,16 @@ impl Cutter {
         lines.retain(|line| !line.is_closed());
         let index = lines.len().checked_sub(ago + 1);
         index.is_some_and(|index| lines[index].try_send(how).is_ok())
+    }
+
+    /// Whether new lines are refused from now on.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    /// How many were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// Lines that are there now.
