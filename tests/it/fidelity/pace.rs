@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::door::{Version, empty, fed, full, whole};
-use crate::support::odd_site::OddSite;
+use crate::support::odd_site::{MOUNT, OddSite, PATH};
 use crate::support::odd_upstream::{Gate, Step, seeded};
 
 /// Waits for bytes, however they are cut into frames.
@@ -137,6 +138,31 @@ async fn an_early_answer_is_heard_while_the_body_is_still_being_sent() {
             assert_eq!(answer.problem(), None, "it is the upstream's own");
             drop(feeder);
         }
+    }
+}
+
+/// A connection that is closed with bytes unread is reset, and a caller in the middle of its upload may then never see
+/// the answer. So the relay goes on taking, for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_may_go_on_sending_behind_an_early_answer() {
+    let site = OddSite::start().await;
+    let early = "HTTP/1.1 413 Too Much\r\nContent-Length: 8\r\n\r\ntoo much";
+    site.odd.on("early", [Step::say(early), Step::UntilClosed]);
+    let (host, key) = (site.door.authority(), &site.door.key);
+    let head = format!(
+        "POST {MOUNT}{PATH}/early HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Length: 99999999\r\n\r\n"
+    );
+    let mut stream = site.door.tls(Version::One).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[7; 10_000]).await.unwrap();
+    let mut answer = Vec::new();
+    // To the end of the answer, and of the connection from the relay's side.
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too much"), "{answer}");
+    for _ in 0..100 {
+        stream.write_all(&[7; 32 << 10]).await.expect("it is still taken");
+        stream.flush().await.expect("it is still taken");
     }
 }
 
