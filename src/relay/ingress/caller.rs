@@ -49,6 +49,7 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
         // The rest of the body will not be read, so the connection ends with this answer; unannounced, a caller's
         // next request could go into it and be lost (RFC 9112, section 9.6).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        connection.linger.ask();
     }
     response
 }

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{AnswerBody, Answers};
-use super::io::Watched;
+use super::io::{Linger, Watched};
 use super::places::Place;
 use super::{Inner, Limits, agent, caller};
 use crate::common::tasks::Tasks;
@@ -38,6 +38,7 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) http2: bool,
     pub(super) answers: Answers,
+    pub(super) linger: Linger,
     /// Requests of which the answer's head is not out yet.
     asking: AtomicU32,
     _held: Held,
@@ -52,12 +53,14 @@ pub(super) async fn serve(
 ) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let limits = inner.limits.clone();
+    let linger = Linger::default();
     let builder = builder(&limits, http2, inner.tasks.clone());
     let connection = Arc::new(Connection {
         inner,
         peer,
         http2,
         answers: Answers::default(),
+        linger: linger.clone(),
         asking: AtomicU32::new(0),
         _held: held,
     });
@@ -68,7 +71,7 @@ pub(super) async fn serve(
             async move { Ok::<_, Infallible>(answer(&connection, request).await) }
         })
     };
-    let io = TokioIo::new(Watched::new(tls, limits.answer_idle_time));
+    let io = TokioIo::new(Watched::new(tls, limits.answer_idle_time, linger));
     let mut served = Box::pin(builder.serve_connection_with_upgrades(io, service).into_owned());
     let every = (limits.answer_idle_time / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
     let mut sweep = tokio::time::interval(every);
