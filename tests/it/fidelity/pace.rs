@@ -160,8 +160,8 @@ async fn a_caller_may_go_on_sending_behind_an_early_answer() {
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too much"), "{answer}");
-    for _ in 0..100 {
-        stream.write_all(&[7; 32 << 10]).await.expect("it is still taken");
+    for _ in 0..400 {
+        stream.write_all(&[7; 8 << 10]).await.expect("it is still taken");
         stream.flush().await.expect("it is still taken");
     }
 }

@@ -36,7 +36,7 @@ impl Cutter {
         let (refusing, refused) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let tasks = Tasks::new();
         let (kept, spawner) = (Arc::clone(&lines), tasks.clone());
-        let (refuses, counter) = (Arc::clone(&refusing), Arc::clone(&refused));
+        let (closed, counter) = (Arc::clone(&refusing), Arc::clone(&refused));
         tasks.spawn_detached(async move {
             loop {
                 let accepted = tokio::select! {
@@ -44,7 +44,7 @@ impl Cutter {
                     accepted = listener.accept() => accepted,
                 };
                 let Ok((mut near, _)) = accepted else { continue };
-                if refuses.load(Ordering::SeqCst) {
+                if closed.load(Ordering::SeqCst) {
                     counter.fetch_add(1, Ordering::SeqCst);
                     continue;
                 }
