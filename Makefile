@@ -14,7 +14,7 @@ demo: ## Jira, relay and agent on this machine; a few calls; stays up until Ctrl
 test: ## Everything that must hold, part by part; ONLY=part,part runs some.
 	@exec tests/run
 
-bench: ## Requests per second, latency and CPU beside two chained nginx hops.
+bench: ## Speed, CPU and memory beside nginx, and which bars hold. QUICK=1 for a short run.
 	@exec benches/compare/run
 
 fmt: ## Format the code.

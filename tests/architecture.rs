@@ -32,6 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::callers",
             "agent::connection",
             "agent::credentials",
+            "agent::idempotency",
             "agent::policy",
             "agent::proxy",
             "agent::upstream",
@@ -46,6 +47,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::callers",
             "agent::counters",
             "agent::credentials",
+            "agent::idempotency",
             "agent::pause",
             "agent::policy",
             "agent::proxy",
@@ -55,6 +57,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::state"]),
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
+    ("agent::idempotency", &[]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
@@ -87,7 +90,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that decide without input or output, and names that would be a sign of it.
-const PURE: &[&str] = &["tunnel", "agent::policy"];
+const PURE: &[&str] = &["tunnel", "agent::idempotency", "agent::policy"];
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",

@@ -21,6 +21,7 @@ struct Inner {
     under_way: Gauge,
     answered: Labelled,
     refused: Labelled,
+    replayed: Counter,
     /// The members of `answered`, from 2xx to 5xx.
     classes: [Counter; 4],
 }
@@ -35,7 +36,13 @@ impl CallMetrics {
         let answered = Labelled::default();
         let classes =
             ["2xx", "3xx", "4xx", "5xx"].map(|class| answered.get_or_create(&[("status", class)]).clone());
-        Self(Arc::new(Inner { under_way: Gauge::default(), answered, refused: Labelled::default(), classes }))
+        Self(Arc::new(Inner {
+            under_way: Gauge::default(),
+            answered,
+            refused: Labelled::default(),
+            replayed: Counter::default(),
+            classes,
+        }))
     }
 
     /// Shows them on the metrics page.
@@ -44,6 +51,8 @@ impl CallMetrics {
             registry.register("calls_under_way", "Calls under way now", self.0.under_way.clone());
             let help = "Answers of applications that were passed on, by status";
             registry.register("answers", help, self.0.answered.clone());
+            let help = "Kept answers that were given again for an Idempotency-Key";
+            registry.register("replays", help, self.0.replayed.clone());
             registry.register("refusals", "Calls the agent answered itself, by code", self.0.refused.clone());
         });
     }
@@ -62,6 +71,11 @@ impl CallMetrics {
         }
     }
 
+    /// Counts a kept answer that was given again.
+    pub fn replayed(&self) {
+        self.0.replayed.inc();
+    }
+
     /// Counts an answer of our own.
     pub fn refused(&self, code: Code) {
         self.0.refused.get_or_create(&[("code", code.as_str())]).inc();
@@ -70,6 +84,11 @@ impl CallMetrics {
     /// Calls under way now.
     pub fn under_way(&self) -> u64 {
         u64::try_from(self.0.under_way.get()).unwrap_or(0)
+    }
+
+    /// How many kept answers were given again.
+    pub fn replays(&self) -> u64 {
+        self.0.replayed.get()
     }
 
     /// How many refusals there were with this code.

@@ -9,14 +9,17 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::status::{
-    ConfigStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus, UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
+    UpstreamStatus,
 };
 use super::admin::{CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
+use super::idempotency::{Ledger, Usage};
 use super::pause::Pause;
+use super::policy::Policy;
 use super::reload;
 use super::state::Enrolment;
 use super::upstream::Upstream;
@@ -47,6 +50,8 @@ pub struct Running {
     pub pause: Pause,
     /// What calls count.
     pub calls: CallMetrics,
+    /// The calls that are remembered by their key.
+    pub ledger: Ledger,
     /// The configuration file.
     pub reload: reload::Handle,
 }
@@ -77,8 +82,9 @@ impl House for Running {
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
             upstreams,
-            policy: PolicyStatus { rules: site.policy.rules().len() },
+            policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            idempotency: idempotency(self.ledger.usage()),
         }
     }
 
@@ -136,6 +142,15 @@ impl House for Running {
     }
 }
 
+fn idempotency(usage: Usage) -> IdempotencyStatus {
+    IdempotencyStatus {
+        keys: usage.keys,
+        max_keys: usage.limits.max_keys,
+        answer_bytes: usage.bytes,
+        max_answer_bytes: usage.limits.max_answers.0,
+    }
+}
+
 /// RFC 3339, to the second.
 pub fn stamp(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -186,4 +201,13 @@ fn refused(fault: &CallersFault) -> Refused {
     };
     let text = Report::from_error(Exit::Data, fault).to_string();
     Refused::new(status, text)
+}
+
+fn policy_status(policy: &Policy) -> PolicyStatus {
+    let trusting = policy.rules().iter().filter(|rule| rule.terms().accept_relay_trust);
+    PolicyStatus {
+        rules: policy.rules().len(),
+        denials: policy.denials().len(),
+        accept_relay_trust: trusting.count(),
+    }
 }

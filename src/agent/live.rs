@@ -10,6 +10,8 @@ use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
 use super::front::Site;
+use super::idempotency::Ledger;
+use super::policy::Meters;
 use super::proxy::{Proxy, Verdicts};
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
@@ -23,6 +25,7 @@ pub struct Live {
     started: Config,
     site: Arc<ArcSwap<Site>>,
     verdicts: Arc<Verdicts>,
+    ledger: Ledger,
     clock: Clock,
     tasks: Tasks,
 }
@@ -36,14 +39,20 @@ impl Live {
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
-        let site = site(&config, upstreams, callers, Arc::new(credentials));
+        let site = site(&config, upstreams, callers, Arc::new(credentials), Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
-        Ok(Self { started: config, site, verdicts, clock, tasks: tasks.clone() })
+        let ledger = Ledger::new(config.idempotency, clock.clone());
+        Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
     }
 
     /// What the front decides by, always the newest.
     pub fn site(&self) -> Arc<ArcSwap<Site>> {
         self.site.clone()
+    }
+
+    /// The calls with a key that are remembered.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
     }
 
     /// The files with secrets, whose change counts as one of the configuration.
@@ -59,8 +68,10 @@ impl Live {
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
-        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone());
+        let meters = old.meters.clone();
+        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), meters);
         self.site.store(Arc::new(site));
+        self.ledger.set_limits(config.idempotency);
         Ok(self.started.needs_restart(config))
     }
 }
@@ -70,10 +81,11 @@ fn site(
     upstreams: HashMap<UpstreamName, Proxy>,
     callers: Arc<Callers>,
     credentials: Arc<Credentials>,
+    meters: Arc<Meters>,
 ) -> Site {
     let rewriting = config.callers.iter().filter(|(_, options)| options.rewrite_links);
     let rewriting = rewriting.map(|(name, _)| name.clone()).collect();
-    Site { policy: config.policy.clone(), upstreams, callers, credentials, rewriting }
+    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, rewriting }
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.
@@ -121,6 +133,10 @@ mod tests {
         assert!(live.take(&config(rule)).unwrap().is_empty());
         assert_eq!(site.load().policy.rules().len(), 1);
         assert!(Arc::ptr_eq(&before, site.load().upstreams[&jira].upstream()));
+
+        assert_eq!(live.ledger().usage().limits.max_keys, 100_000);
+        live.take(&config(&format!("{rule}[idempotency]\nmax-keys = 7\n"))).unwrap();
+        assert_eq!(live.ledger().usage().limits.max_keys, 7);
 
         let state = "[state]\ndirectory = \"/elsewhere\"\n";
         assert_eq!(live.take(&config(state)).unwrap(), ["state.directory"]);

@@ -53,6 +53,8 @@ struct States {
     paused: Gauge,
     callers: Gauge,
     config_bad: Gauge,
+    remembered_keys: Gauge,
+    remembered_bytes: Gauge,
     connected: Family<Slot, Gauge>,
     bound: Family<Slot, Gauge>,
     round_trip: Family<Slot, Gauge<f64, AtomicU64>>,
@@ -71,6 +73,10 @@ impl States {
         registry.register("callers", "Callers that have a key", states.callers.clone());
         let help = "1 while the configuration file is wrong and an older state of it is in force";
         registry.register("config_bad", help, states.config_bad.clone());
+        let help = "Calls that are remembered by their Idempotency-Key";
+        registry.register("idempotency_keys", help, states.remembered_keys.clone());
+        let help = "Bytes of their answers that are kept";
+        registry.register("idempotency_answer_bytes", help, states.remembered_bytes.clone());
         registry.register("tunnel_connected", "1 while calls can come in", states.connected.clone());
         let help = "1 if the handshake was bound to the TLS connection, 0 if something opens it on the way";
         registry.register("tunnel_bound", help, states.bound.clone());
@@ -83,6 +89,8 @@ impl States {
         self.paused.set(status.paused.into());
         self.callers.set(i64::try_from(status.callers).unwrap_or(i64::MAX));
         self.config_bad.set(status.config.error.is_some().into());
+        self.remembered_keys.set(i64::try_from(status.idempotency.keys).unwrap_or(i64::MAX));
+        self.remembered_bytes.set(i64::try_from(status.idempotency.answer_bytes).unwrap_or(i64::MAX));
         self.bound.clear();
         self.round_trip.clear();
         for tunnel in &status.relay.tunnels {

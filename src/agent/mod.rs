@@ -13,6 +13,7 @@ pub mod credentials;
 pub mod enrol;
 pub mod front;
 pub mod house;
+pub mod idempotency;
 pub mod live;
 pub mod metrics;
 pub mod pause;

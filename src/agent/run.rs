@@ -55,8 +55,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
-    let (site, calls) = (live.site(), CallMetrics::new());
-    let front = Front::new(site.clone(), pause.clone(), calls.clone());
+    let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
+    let front =
+        Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -105,6 +106,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         callers,
         pause: pause.clone(),
         calls: calls.clone(),
+        ledger,
         reload,
     });
     let token = tasks.token();

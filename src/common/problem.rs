@@ -47,6 +47,8 @@ pub enum Outcome {
     NotSent,
     /// The upstream may have acted on it.
     OutcomeUnknown,
+    /// The upstream has answered it; the document says with which status.
+    Answered,
 }
 
 macro_rules! codes {
@@ -84,6 +86,8 @@ codes! {
     CallerUnknown = "caller-unknown", UNAUTHORIZED, Caller, Never, NotSent, "The caller is not known to this site";
     /// No rule allows the call.
     PolicyRefused = "policy-refused", FORBIDDEN, Caller, Never, NotSent, "The site's policy does not allow this call";
+    /// The rule asks for a proof that the call does not bring.
+    TrustRequired = "trust-required", FORBIDDEN, Caller, Never, NotSent, "The rule for this call asks for more proof of who calls";
     /// The person has no linked account.
     LinkRequired = "link-required", FORBIDDEN, Caller, Never, NotSent, "This person has not linked a Jira account";
     /// The host or the first path segment names nothing here.
@@ -136,6 +140,14 @@ codes! {
     NeedsReauth = "needs-reauth", BAD_GATEWAY, Site, Never, OutcomeUnknown, "The stored credential is no longer valid";
     /// A credential that the policy names is missing at the agent.
     CredentialMissing = "credential-missing", BAD_GATEWAY, Agent, Never, NotSent, "The credential for this call is missing at the agent";
+    /// A call with this key is under way. The same call with the same key may be sent again.
+    IdempotencyInFlight = "idempotency-in-flight", CONFLICT, Caller, After, OutcomeUnknown, "The first call with this key is still under way";
+    /// Another call used this key.
+    IdempotencyMismatch = "idempotency-mismatch", UNPROCESSABLE_ENTITY, Caller, Never, NotSent, "This key belongs to another call";
+    /// The call was made and answered, but its answer was not kept.
+    IdempotencyAnswerGone = "idempotency-answer-gone", CONFLICT, Agent, Never, Answered, "The call was made before, and its answer is not kept";
+    /// No further key can be remembered.
+    IdempotencyFull = "idempotency-full", SERVICE_UNAVAILABLE, Site, After, NotSent, "No further Idempotency-Key can be remembered for now";
     /// Something of ours failed.
     Internal = "internal", INTERNAL_SERVER_ERROR, Agent, Never, OutcomeUnknown, "Something inside failed";
 }
@@ -227,6 +239,9 @@ impl Problem {
             "retry": self.retry,
             "outcome": self.outcome,
             "request_id": request_id,
+            // A further member, as RFC 9457, section 3.2, lets us have: client libraries made for Jira show their user
+            // what stands under this name, and some fail without it.
+            "errorMessages": [self.detail],
         });
         if let Some(members) = document.as_object_mut() {
             for (name, value) in &self.extra {
@@ -276,7 +291,8 @@ mod tests {
     #[test]
     fn only_what_was_not_sent_may_be_sent_again() {
         for code in Code::ALL {
-            if code.outcome() == Outcome::OutcomeUnknown {
+            // Its own key keeps that one from acting twice.
+            if code.outcome() != Outcome::NotSent && *code != Code::IdempotencyInFlight {
                 assert_eq!(code.retry(), Retry::Never, "{code}");
             }
         }
@@ -297,5 +313,6 @@ mod tests {
         assert_eq!(document["retry"], "after");
         assert_eq!(document["site"], "acme");
         assert_eq!(document["request_id"], id.to_string());
+        assert_eq!(document["errorMessages"], serde_json::json!(["Start the agent."]));
     }
 }

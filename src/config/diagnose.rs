@@ -1,6 +1,6 @@
 //! Collects the faults of one file and shows them: place, excerpt, caret, what to do.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -43,12 +43,14 @@ pub struct Source<'d> {
     text: &'d str,
     faults: RefCell<Vec<Fault>>,
     hidden: RefCell<Vec<Span>>,
+    /// Where each line ends: asked for once for each rule of a policy.
+    ends: OnceCell<Vec<usize>>,
 }
 
 impl<'d> Source<'d> {
     /// A text without faults yet, and the name to show for it.
     pub fn new(name: &'d str, text: &'d str) -> Self {
-        Self { name, text, faults: RefCell::default(), hidden: RefCell::default() }
+        Self { name, text, faults: RefCell::default(), hidden: RefCell::default(), ends: OnceCell::new() }
     }
 
     /// Notes a fault at a place: what is wrong, and what to write instead.
@@ -68,7 +70,9 @@ impl<'d> Source<'d> {
 
     /// The line of a place, counted from 1.
     pub fn line(&self, at: Span) -> usize {
-        line_of(self.text, at.start)
+        let ends =
+            || self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        self.ends.get_or_init(ends).partition_point(|end| *end < at.start) + 1
     }
 
     /// The name shown for this text: usually the path.

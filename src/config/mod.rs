@@ -54,8 +54,8 @@ pub fn parse<T>(
     })
 }
 
-/// No configuration is larger.
-pub const MAX_FILE: usize = 1 << 20;
+/// No configuration is larger: room for ten thousand rules of a policy.
+pub const MAX_FILE: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -235,7 +235,7 @@ fn files_that_are_none_say_so() {
     let latin = load(&path("latin", b"a = 1\n# caf\xe9"));
     assert!(latin.to_string().contains("not UTF-8") && latin.to_string().contains(":2:6"), "{latin}");
     let large = load(&path("large", &vec![b'#'; super::MAX_FILE + 1]));
-    assert!(large.to_string().contains("larger than 1 MB"), "{large}");
+    assert!(large.to_string().contains("larger than 4 MB"), "{large}");
     assert!(load(&path("empty", b"")).to_string().contains("[relay] lacks url"));
 }
 

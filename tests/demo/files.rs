@@ -90,7 +90,7 @@ const RULES: &[(&str, &str)] = &[
     ("GET /rest/api/2/*", "Reading"),
     ("GET /rest/api/2/issue/**", "Reading issues and what hangs on them"),
     ("GET /rest/api/2/project/**", "Reading projects"),
-    ("GET /rest/api/2/attachment/*", "Reading attachments"),
+    ("GET|DELETE /rest/api/2/attachment/*", "Reading and deleting attachments"),
     ("GET /rest/api/2/user/search", "Finding people"),
     ("GET /rest/api/2/user/assignable/search", "Finding people"),
     ("GET /secure/attachment/*/*", "Fetching attached files"),
@@ -104,6 +104,15 @@ const RULES: &[(&str, &str)] = &[
     ("POST /rest/api/2/issue/*/transitions", "Moving issues on"),
     ("POST|DELETE /rest/api/2/issue/*/watchers", "Watching"),
     ("POST /rest/api/2/issue/*/worklog", "Logging work"),
+    ("POST /rest/api/2/issue/*/remotelink", "Linking issues to what they are about elsewhere"),
+    ("GET|POST /rest/servicedeskapi/request", "Raising requests at the service desk"),
+    ("GET /rest/servicedeskapi/**", "Reading requests, and what can be requested"),
+    ("POST /rest/servicedeskapi/request/*/comment", "Answering requests"),
+    ("POST /rest/servicedeskapi/request/*/transition", "Moving requests on"),
+    ("POST|DELETE /rest/servicedeskapi/request/*/participant", "Letting others take part in requests"),
+    ("POST /rest/servicedeskapi/request/*/attachment", "Attaching files to requests"),
+    ("POST /rest/servicedeskapi/request/*/approval/*", "Approving requests"),
+    ("POST /rest/servicedeskapi/servicedesk/*/attachTemporaryFile", "Attaching files to requests"),
 ];
 
 fn agent_config(folder: &Path, files: &Files, settings: &Settings, jira: &Jira) -> String {

@@ -9,15 +9,20 @@
 )]
 
 mod agent;
+mod cluster;
 mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
 mod net;
 mod once;
+#[path = "../vectors/read_paths.rs"]
+mod path_vectors;
 mod proxy;
 mod relay;
 mod rivals;
+mod rules;
 mod smuggling;
 mod support;
 mod tunnel;
+mod whole_way;

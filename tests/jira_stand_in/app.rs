@@ -10,8 +10,12 @@ use http::request::Parts;
 use outhaul::common::clock::Clock;
 use serde_json::Value;
 
+use crate::cluster::Node;
 use crate::identity::Who;
+use crate::index::Lag;
 use crate::options::{Options, Profile};
+use crate::rate::Limits;
+use crate::read_only::ReadOnly;
 use crate::troubles::Trouble;
 use crate::world::World;
 
@@ -25,9 +29,14 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) counters: Counters,
+    /// At least one.
+    pub(crate) nodes: Vec<Arc<Node>>,
     world: Mutex<World>,
     switches: Mutex<BTreeMap<&'static str, &'static str>>,
     troubles: Mutex<Vec<Trouble>>,
+    limits: Mutex<Option<Limits>>,
+    read_only: Mutex<Option<ReadOnly>>,
+    lag: Mutex<Lag>,
     log: Mutex<VecDeque<Value>>,
     /// Changes when every open connection is to be closed.
     pub(crate) hang_up: tokio::sync::watch::Sender<u64>,
@@ -54,14 +63,18 @@ impl App {
         let context = uri.path().trim_end_matches('/').to_owned();
         Ok(Self {
             switches: Mutex::new(options.set.clone()),
+            nodes: (1..=options.nodes.len() + 1).map(|number| Arc::new(Node::new(number))).collect(),
+            clock: if options.manual_clock { Clock::manual() } else { Clock::system() },
             options,
             base,
             context,
-            clock: Clock::system(),
             folder: tempfile::tempdir()?,
             counters: Counters::default(),
             world: Mutex::new(world),
             troubles: Mutex::default(),
+            limits: Mutex::default(),
+            read_only: Mutex::default(),
+            lag: Mutex::default(),
             log: Mutex::default(),
             hang_up: tokio::sync::watch::Sender::new(0),
         })
@@ -73,6 +86,23 @@ impl App {
 
     pub(crate) fn troubles(&self) -> MutexGuard<'_, Vec<Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn limits(&self) -> MutexGuard<'_, Option<Limits>> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn read_only(&self) -> MutexGuard<'_, Option<ReadOnly>> {
+        self.read_only.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lag(&self) -> MutexGuard<'_, Lag> {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By the name that `X-ANODEID` gives it.
+    pub(crate) fn node(&self, id: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.id == id)
     }
 
     /// Is this switch set so?
@@ -131,9 +161,10 @@ pub(crate) fn count(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed)
 }
 
-/// One call: the application, who calls, and the decoded query.
+/// One call: the application, the node it came to, who calls, and the decoded query.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
+    pub(crate) node: Arc<Node>,
     pub(crate) who: Who,
     pub(crate) query: Vec<(String, String)>,
 }
@@ -155,7 +186,9 @@ impl FromRequestParts<Arc<App>> for Call {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Self::Rejection> {
         let who = parts.extensions.get::<Who>().cloned().unwrap_or(Who::Anonymous);
-        Ok(Self { app: app.clone(), who, query: decode_query(parts.uri.query().unwrap_or_default()) })
+        let node = parts.extensions.get::<Arc<Node>>().or_else(|| app.nodes.first());
+        let node = node.expect("there is at least one").clone();
+        Ok(Self { app: app.clone(), node, who, query: decode_query(parts.uri.query().unwrap_or_default()) })
     }
 }
 

@@ -47,8 +47,8 @@ pub(crate) async fn meta(call: Call) -> Reply {
 }
 
 /// One part that has arrived whole.
-struct Received {
-    name: String,
+pub(crate) struct Received {
+    pub(crate) name: String,
     mime: String,
     size: u64,
     sha256: String,
@@ -60,6 +60,29 @@ pub(crate) async fn upload(call: Call, Path(issue): Path<String>, request: Reque
         let world = call.app.world();
         permissions::issue_with(&call.app, &world, &call.who, &issue, Right::Attach, 403)?.id
     };
+    let received = receive_all(&call.app, request).await?;
+    let mut world = call.app.world();
+    let ids = attach(&call, &mut world, id, received);
+    let files = ids.iter().filter_map(|id| world.attachments.get(id));
+    ok(files.map(|file| show(&call.app, &world, file)).collect())
+}
+
+/// Files of the service desk's interface: kept until a request takes them.
+pub(crate) async fn upload_temporary(call: Call, Path(desk): Path<String>, request: Request) -> Reply {
+    crate::desk::known(&call, &desk)?;
+    let received = receive_all(&call.app, request).await?;
+    let mut world = call.app.world();
+    let mut shown = Vec::new();
+    for file in received {
+        let id = format!("temp{}", world.fresh_id());
+        shown.push(json!({ "temporaryAttachmentId": id, "fileName": file.name }));
+        world.temporary.insert(id, file);
+    }
+    crate::wire::status(201, json!({ "temporaryAttachments": shown }))
+}
+
+/// Every part named `file`, or none of them.
+async fn receive_all(app: &App, request: Request) -> Result<Vec<Received>, Fault> {
     let kind =
         request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let Ok(boundary) = multer::parse_boundary(kind) else {
@@ -69,7 +92,7 @@ pub(crate) async fn upload(call: Call, Path(issue): Path<String>, request: Reque
     let mut received = Vec::new();
     loop {
         match parts.next_field().await {
-            Ok(Some(field)) if field.name() == Some("file") => match receive(&call.app, field).await {
+            Ok(Some(field)) if field.name() == Some("file") => match receive(app, field).await {
                 Ok(file) => received.push(file),
                 Err(fault) => {
                     discard(&received).await;
@@ -79,18 +102,22 @@ pub(crate) async fn upload(call: Call, Path(issue): Path<String>, request: Reque
             Ok(Some(_)) => {}
             Ok(None) => break,
             Err(_) => {
-                count(&call.app.counters.broken_uploads);
+                count(&app.counters.broken_uploads);
                 discard(&received).await;
                 return Err(Fault::core(400, "The multipart body ended before its time."));
             }
         }
     }
-    let mut world = call.app.world();
-    let mut shown = Vec::new();
-    for file in received {
+    Ok(received)
+}
+
+/// Hangs files on an issue; their ids.
+pub(crate) fn attach(call: &Call, world: &mut World, issue: u64, files: Vec<Received>) -> Vec<u64> {
+    let mut ids = Vec::new();
+    for file in files {
         let attachment = Attachment {
             id: world.fresh_id(),
-            issue: id,
+            issue,
             name: file.name,
             mime: file.mime,
             size: file.size,
@@ -99,13 +126,13 @@ pub(crate) async fn upload(call: Call, Path(issue): Path<String>, request: Reque
             created: call.app.now(),
             path: file.path,
         };
-        shown.push(show(&call.app, &world, &attachment));
-        if let Some(issue) = world.issues.get_mut(&id) {
+        ids.push(attachment.id);
+        if let Some(issue) = world.issues.get_mut(&issue) {
             issue.attachments.push(attachment.id);
         }
         world.attachments.insert(attachment.id, attachment);
     }
-    ok(Value::Array(shown))
+    ids
 }
 
 async fn discard(files: &[Received]) {

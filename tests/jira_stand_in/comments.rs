@@ -39,7 +39,7 @@ pub(crate) async fn all(call: Call, Path(name): Path<String>) -> Reply {
 }
 
 /// Adds a comment to an issue the caller may see.
-fn add_to(call: &Call, world: &mut World, issue: u64, body: &Value) -> Result<u64, Fault> {
+pub(crate) fn add_to(call: &Call, world: &mut World, issue: u64, body: &Value) -> Result<u64, Fault> {
     let found = world.issues.get(&issue).ok_or_else(Fault::no_issue)?;
     let text = body.get("body").and_then(Value::as_str).filter(|text| !text.trim().is_empty());
     let text = text.ok_or_else(|| Fault::field("comment", "Comment body can not be empty!"))?.to_owned();

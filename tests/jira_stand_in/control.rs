@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,9 +18,11 @@ use tower_service::Service as _;
 
 use crate::app::{App, Call};
 use crate::options;
+use crate::rate::{Buckets, Limits};
+use crate::read_only::ReadOnly;
 use crate::troubles::Trouble;
 use crate::wire::{Reply, nothing, ok, status};
-use crate::{comments, issues, users, worklogs};
+use crate::{comments, index, issues, users, worklogs};
 
 /// All of it.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -31,6 +34,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/switch/{name}/{value}", post(switch))
         .route("/hang-up", post(hang_up))
         .route("/status/{state}", post(set_state))
+        .route("/node/{node}/status/{state}", post(set_node_state))
+        .route("/rate-limit", post(limit).delete(no_limit))
+        .route("/read-only", post(read_only).delete(no_read_only))
+        .route("/index-lag/{milliseconds}", post(index_lag))
+        .route("/index/catch-up", post(catch_up))
+        .route("/clock/{seconds}", post(advance))
         .route("/captcha/{user}/clear", post(clear_captcha))
         .route("/tokens/{user}/expire", post(expire));
     Router::new().nest("/_control", inside).with_state(app)
@@ -85,8 +94,16 @@ async fn state(call: Call) -> Reply {
         .values()
         .map(|token| json!({ "id": token.id, "user": token.user, "name": token.name, "last_used": token.last_used }))
         .collect();
+    let nodes: serde_json::Map<String, Value> = app
+        .nodes
+        .iter()
+        .map(|node| {
+            let calls = node.calls.load(Ordering::Relaxed);
+            (node.id.clone(), json!({ "state": node.state(), "calls": calls }))
+        })
+        .collect();
     ok(json!({ "issues": issues, "users": people, "groups": world.groups, "tokens": tokens,
-               "state": world.state, "switches": app.switches() }))
+               "nodes": nodes, "switches": app.switches() }))
 }
 
 async fn counters(State(app): State<Arc<App>>) -> Reply {
@@ -140,7 +157,65 @@ async fn hang_up(State(app): State<Arc<App>>) -> Reply {
 }
 
 async fn set_state(State(app): State<Arc<App>>, Path(state): Path<String>) -> Reply {
-    app.world().state = state;
+    app.nodes.iter().for_each(|node| node.set_state(&state));
+    nothing()
+}
+
+async fn set_node_state(State(app): State<Arc<App>>, Path((node, state)): Path<(String, String)>) -> Reply {
+    match app.node(&node) {
+        Some(node) => node.set_state(&state),
+        None => return status(404, json!({ "fault": format!("there is no {node}") })),
+    }
+    nothing()
+}
+
+async fn limit(State(app): State<Arc<App>>, body: Bytes) -> Reply {
+    match serde_json::from_slice::<Limits>(&body) {
+        Ok(limits) => {
+            app.nodes.iter().for_each(|node| *node.buckets() = Buckets::default());
+            *app.limits() = Some(limits);
+            nothing()
+        }
+        Err(fault) => status(400, json!({ "fault": fault.to_string() })),
+    }
+}
+
+async fn no_limit(State(app): State<Arc<App>>) -> Reply {
+    *app.limits() = None;
+    nothing()
+}
+
+async fn read_only(State(app): State<Arc<App>>, body: Bytes) -> Reply {
+    match serde_json::from_slice::<ReadOnly>(&body) {
+        Ok(mode) => {
+            *app.read_only() = Some(mode);
+            nothing()
+        }
+        Err(fault) => status(400, json!({ "fault": fault.to_string() })),
+    }
+}
+
+async fn no_read_only(State(app): State<Arc<App>>) -> Reply {
+    *app.read_only() = None;
+    nothing()
+}
+
+async fn index_lag(State(app): State<Arc<App>>, Path(milliseconds): Path<u64>) -> Reply {
+    index::set_lag(&app, Duration::from_millis(milliseconds));
+    nothing()
+}
+
+async fn catch_up(State(app): State<Arc<App>>) -> Reply {
+    app.nodes.iter().for_each(|node| node.index().catch_up());
+    nothing()
+}
+
+/// Moves the time, if it is ours to move.
+async fn advance(State(app): State<Arc<App>>, Path(seconds): Path<u64>) -> Reply {
+    if !app.options.manual_clock {
+        return status(409, json!({ "fault": "start with --manual-clock for that" }));
+    }
+    app.clock.advance(Duration::from_secs(seconds));
     nothing()
 }
 

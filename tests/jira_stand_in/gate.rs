@@ -14,7 +14,11 @@ use serde_json::json;
 use tower_service::Service as _;
 
 use crate::app::{App, count};
+use crate::cluster::Node;
 use crate::identity::{LOGIN_REASON, Who, identify};
+use crate::index;
+use crate::rate::{self, Verdict};
+use crate::read_only;
 use crate::troubles::{self, Trouble};
 use crate::wire::Fault;
 
@@ -24,6 +28,7 @@ const LARGEST_JSON: usize = 64 * 1024 * 1024;
 /// Answers one request, or breaks the connection when that was ordered.
 pub(crate) async fn answer(
     app: Arc<App>,
+    node: Arc<Node>,
     router: Router,
     request: Request<hyper::body::Incoming>,
 ) -> io::Result<Response> {
@@ -42,8 +47,11 @@ pub(crate) async fn answer(
     let trouble = troubles::take(&mut app.troubles(), &parts.method, &path);
     let local = path.strip_prefix(&app.context).unwrap_or(&path).to_owned();
 
+    if local != "/status" {
+        count(&node.calls);
+    }
     let identity = identify(&app, &parts, &local);
-    note(&app, number, &target, &parts, identity.as_ref().ok());
+    note(&app, &node, number, &target, &parts, identity.as_ref().ok());
     let wants_gzip = accepts_gzip(&parts.headers);
     let has_cookie = parts.headers.contains_key(header::COOKIE);
     let skip = trouble.as_ref().is_some_and(|trouble| trouble.skip);
@@ -59,10 +67,23 @@ pub(crate) async fn answer(
         }
         Ok(who) if skip => (who, StatusCode::OK.into_response()),
         Ok(who) => {
-            let response = match xsrf(&app, &parts, &local) {
+            let writes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+            let limited = rate::judge(&app, &node, &who);
+            let (headers, refused) = limited
+                .map_or_else(|| (HeaderMap::new(), None), |Verdict { headers, refused }| (headers, refused));
+            let refused = node
+                .refusal(&app, &local)
+                .or(refused)
+                .or_else(|| read_only::refusal(&app, &parts.method, &local))
+                .or_else(|| xsrf(&app, &parts, &local));
+            let mut response = match refused {
                 Some(fault) => fault.into_response(),
-                None => inside(router, &who, Request::from_parts(parts, request_body)).await,
+                None => inside(router, &node, &who, Request::from_parts(parts, request_body)).await,
             };
+            response.headers_mut().extend(headers);
+            if writes {
+                index::after_write(&app, &node);
+            }
             (who, response)
         }
     };
@@ -76,7 +97,7 @@ pub(crate) async fn answer(
         count(&app.counters.broken_answers);
         return Err(io::Error::other("closed as ordered"));
     }
-    sign(&app, number, &who, has_cookie, response.headers_mut());
+    sign(&app, &node, number, &who, has_cookie, response.headers_mut());
     let response = frame(&app, wants_gzip, response).await;
     Ok(match trouble {
         Some(trouble) => troubles::bend(&trouble, response),
@@ -84,7 +105,8 @@ pub(crate) async fn answer(
     })
 }
 
-async fn inside(mut router: Router, who: &Who, mut request: Request<Body>) -> Response {
+async fn inside(mut router: Router, node: &Arc<Node>, who: &Who, mut request: Request<Body>) -> Response {
+    request.extensions_mut().insert(node.clone());
     request.extensions_mut().insert(who.clone());
     match router.call(request).await {
         Ok(response) => response,
@@ -93,14 +115,14 @@ async fn inside(mut router: Router, who: &Who, mut request: Request<Body>) -> Re
 }
 
 /// The headers that Jira puts on everything.
-fn sign(app: &App, number: u64, who: &Who, has_cookie: bool, headers: &mut HeaderMap) {
+fn sign(app: &App, node: &Node, number: u64, who: &Who, has_cookie: bool, headers: &mut HeaderMap) {
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.append(name, value);
         }
     };
     set("x-arequestid", format!("614x{number}x1"));
-    set("x-anodeid", "node1".to_owned());
+    set("x-anodeid", node.id.clone());
     if app.is("asessionid", "sent") && who.name().is_some() {
         set("x-asessionid", format!("s{number:x}"));
     }
@@ -241,7 +263,7 @@ fn as_container(uri: &Uri, strip: bool) -> Uri {
 }
 
 /// Writes a request into the log that tests read. Credentials only by their kind.
-fn note(app: &App, number: u64, target: &str, parts: &Parts, who: Option<&Who>) {
+fn note(app: &App, node: &Node, number: u64, target: &str, parts: &Parts, who: Option<&Who>) {
     let headers: Vec<_> = parts
         .headers
         .iter()
@@ -258,6 +280,7 @@ fn note(app: &App, number: u64, target: &str, parts: &Parts, who: Option<&Who>) 
         .collect();
     app.remember(json!({
         "number": number,
+        "node": node.id,
         "method": parts.method.as_str(),
         "target": target,
         "headers": headers,

@@ -66,7 +66,7 @@ pub(crate) async fn remove(call: Call) -> Reply {
     administrator(&world, &call.who)?;
     let name = group(&call, &world)?.to_owned();
     world.groups.remove(&name);
-    wire::status(200, Value::Null)
+    wire::empty(200)
 }
 
 pub(crate) async fn add(call: Call, body: Bytes) -> Reply {
@@ -93,7 +93,7 @@ pub(crate) async fn remove_member(call: Call) -> Reply {
     let name = group(&call, &world)?.to_owned();
     let user = call.query(&["username"]).unwrap_or_default().to_owned();
     if world.groups.get_mut(&name).is_some_and(|members| members.remove(&user)) {
-        return wire::status(200, Value::Null);
+        return wire::empty(200);
     }
     Err(Fault::core(400, format!("Cannot remove user '{user}', user is not a member of '{name}'")))
 }

@@ -211,38 +211,44 @@ fn create_one(call: &Call, body: &Value) -> Result<Value, Fault> {
     if !errors.is_empty() {
         return Err(Fault::Core(wire::code(400), Vec::new(), errors));
     }
-    let id = world.fresh_id();
-    let number = world.projects.get_mut(&project).map_or(0, |project| {
+    let mut issue = blank(&call.app, &mut world, &project, call.who.name());
+    let (id, key) = (issue.id, issue.key.clone());
+    apply(change, &mut issue);
+    world.issues.insert(id, issue);
+    Ok(json!({ "id": id.to_string(), "key": key, "self": call.app.link(&format!("issue/{id}")) }))
+}
+
+/// The next issue of a project, with nothing in it yet; whoever makes it inserts it.
+pub(crate) fn blank(app: &App, world: &mut World, project: &str, reporter: Option<&str>) -> Issue {
+    let number = world.projects.get_mut(project).map_or(0, |project| {
         project.last_number += 1;
         project.last_number
     });
-    let (now, key) = (call.app.now(), format!("{project}-{number}"));
-    let mut issue = Issue {
-        id,
-        key: key.clone(),
-        project,
+    let now = app.now();
+    Issue {
+        id: world.fresh_id(),
+        key: format!("{project}-{number}"),
+        project: project.to_owned(),
         kind: "10002",
         status: "10000",
         summary: String::new(),
         description: None,
-        reporter: call.who.name().map(str::to_owned),
+        reporter: reporter.map(str::to_owned),
         assignee: None,
         labels: Vec::new(),
         priority: "3".to_owned(),
         extra: Map::new(),
         comments: Vec::new(),
         worklogs: Vec::new(),
-        watchers: call.who.name().map(str::to_owned).into_iter().collect::<BTreeSet<_>>(),
+        watchers: reporter.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(),
         attachments: Vec::new(),
         links: Vec::new(),
         properties: BTreeMap::new(),
         remaining_seconds: 0,
+        request: None,
         created: now.clone(),
         updated: now,
-    };
-    apply(change, &mut issue);
-    world.issues.insert(id, issue);
-    Ok(json!({ "id": id.to_string(), "key": key, "self": call.app.link(&format!("issue/{id}")) }))
+    }
 }
 
 pub(crate) async fn create(call: Call, body: Bytes) -> Reply {

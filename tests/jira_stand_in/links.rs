@@ -72,7 +72,7 @@ pub(crate) async fn set_property(
     let issue = permissions::issue_with(&call.app, &world, &call.who, &name, Right::Edit, 403)?.id;
     let Some(issue) = world.issues.get_mut(&issue) else { return Err(Fault::no_issue()) };
     let status = if issue.properties.insert(key, value).is_none() { 201 } else { 200 };
-    wire::status(status, Value::Null)
+    wire::empty(status)
 }
 
 pub(crate) async fn remove_property(call: Call, Path((name, key)): Path<(String, String)>) -> Reply {

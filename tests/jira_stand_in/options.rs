@@ -34,6 +34,12 @@ pub(crate) struct Options {
     /// Wrong passwords in a row before a CAPTCHA is asked for.
     #[arg(long, default_value_t = 3)]
     pub(crate) captcha_after: u32,
+    /// A further node of the same Jira, at a port of its own; may be given several times.
+    #[arg(long = "node", value_name = "ADDRESS")]
+    pub(crate) nodes: Vec<SocketAddr>,
+    /// Time stands still until the control interface moves it (`POST /_control/clock/SECONDS`).
+    #[arg(long)]
+    pub(crate) manual_clock: bool,
     /// The switches as set, every name present. Filled by [`Options::checked`].
     #[arg(skip)]
     pub(crate) set: BTreeMap<&'static str, &'static str>,
@@ -171,6 +177,57 @@ pub(crate) const SWITCHES: &[Switch] = &[
         name: "remotelink-created",
         values: &["201", "200"],
         meaning: "the status when a remote link is new",
+    },
+    Switch {
+        name: "rate-limit-body",
+        values: &["message", "core", "html"],
+        meaning: "the body of a 429: JSON with `message`, JSON with `errorMessages`, or a page",
+    },
+    Switch {
+        name: "rate-limit-refill",
+        values: &["interval", "continuous"],
+        meaning: "tokens come back all at once after each interval, or one by one within it",
+    },
+    Switch {
+        name: "rate-limit-anonymous",
+        values: &["free", "limited"],
+        meaning: "anonymous calls are not limited, or share one bucket",
+    },
+    Switch {
+        name: "calls-while-not-running",
+        values: &["503", "served"],
+        meaning: "calls to a node whose state is not RUNNING get a 503 page, or are served",
+    },
+    Switch {
+        name: "index-lag",
+        values: &["other-nodes", "every-node"],
+        meaning: "with a lag set, the writing node finds its own write at once, or as late as the others",
+    },
+    Switch {
+        name: "search-values",
+        values: &["database", "index"],
+        meaning: "fields of found issues are as stored, or as the index last saw them",
+    },
+    Switch { name: "read-only-refusal", values: &["503", "405"], meaning: "a write in read-only mode" },
+    Switch {
+        name: "user-search-cap",
+        values: &["by-profile", "100", "1000"],
+        meaning: "the most users one search gives; by profile it is 100 from 10 on",
+    },
+    Switch {
+        name: "experimental-api",
+        values: &["ignored", "opt-in", "any"],
+        meaning: "approvals and participants of requests need no X-ExperimentalApi, or `opt-in`, or any value",
+    },
+    Switch {
+        name: "desk-page",
+        values: &["links", "bare"],
+        meaning: "pages of the service desk carry _links and _expands, or only the values and their numbers",
+    },
+    Switch {
+        name: "desk-hidden",
+        values: &["404", "403"],
+        meaning: "a request of the service desk that the caller may not see",
     },
 ];
 

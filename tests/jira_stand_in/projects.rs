@@ -18,7 +18,7 @@ pub(crate) fn show(app: &App, project: &Project) -> Value {
         "id": project.id.to_string(),
         "key": project.key,
         "name": project.name,
-        "projectTypeKey": "software",
+        "projectTypeKey": project.kind,
         "archived": false,
         "avatarUrls": { "48x48": avatar(48), "24x24": avatar(24), "16x16": avatar(16), "32x32": avatar(32) },
     })

@@ -20,7 +20,6 @@ const USERS: &[(&str, &str, &[&str])] = &[
 /// The world at the start.
 pub(crate) fn world(now: u64, pats: &[String]) -> World {
     let mut world = World::default();
-    "RUNNING".clone_into(&mut world.state);
     for (index, (name, display, groups)) in USERS.iter().enumerate() {
         // Old users have their name as key, newer ones a number.
         let key = if index < 2 { (*name).to_owned() } else { format!("JIRAUSER{}", 10_100 + index) };
@@ -45,6 +44,11 @@ pub(crate) fn world(now: u64, pats: &[String]) -> World {
     project(&mut world, 10_001, "DEMO", "Demonstration", Holder::Role("Users"));
     project(&mut world, 10_002, "OPEN", "Open to everybody", Holder::Anyone);
     project(&mut world, 10_003, "SECRET", "Administrators only", Holder::Role("Administrators"));
+    // Agents see its issues; customers see their own requests, by the service desk's interface alone.
+    project(&mut world, 10_004, "HELP", "Help desk", Holder::Role("Developers"));
+    if let Some(project) = world.projects.get_mut("HELP") {
+        project.kind = "service_desk";
+    }
     for (key, summary) in [
         ("DEMO", "The coffee machine on floor 3 leaks"),
         ("DEMO", "Order new chairs for the meeting room"),
@@ -89,6 +93,7 @@ fn project(world: &mut World, id: u64, key: &str, name: &str, browse: Holder) {
         key: key.to_owned(),
         name: name.to_owned(),
         lead: "admin".to_owned(),
+        kind: "software",
         roles,
         scheme,
         last_number: 0,
@@ -133,6 +138,7 @@ fn issue(world: &mut World, project: &str, summary: &str, now: u64) {
         links: Vec::new(),
         properties: BTreeMap::new(),
         remaining_seconds: 0,
+        request: None,
         created: when.clone(),
         updated: when,
     };

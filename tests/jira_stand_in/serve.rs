@@ -16,10 +16,13 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::app::{App, count};
+use crate::cluster::Node;
 use crate::options::Options;
+use crate::webhooks::Generation;
 use crate::{
-    attachments, comments, control, fields, gate, groups, identity, issues, links, projects, search, seed,
-    system, tokens, transitions, users, watchers, worklogs,
+    attachments, comments, control, desk, desk_approvals, desk_requests, fields, gate, groups, identity,
+    issues, links, projects, read_only, search, seed, system, tokens, transitions, users, watchers, webhooks,
+    worklogs,
 };
 
 /// JSON bodies may be so large; uploads have their own limit.
@@ -27,19 +30,28 @@ const LARGEST_JSON: usize = 4 * 1024 * 1024;
 
 /// Runs until a signal.
 pub(crate) async fn run(options: Options) -> io::Result<()> {
-    let main = TcpListener::bind(options.listen).await?;
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for address in [options.listen].iter().chain(&options.nodes) {
+        let listener = TcpListener::bind(address).await?;
+        addresses.push(listener.local_addr()?);
+        listeners.push(listener);
+    }
     let control = TcpListener::bind(options.control).await?;
-    let (address, control_address) = (main.local_addr()?, control.local_addr()?);
-    let base = options.base_url.clone().unwrap_or_else(|| format!("http://{address}/jira"));
+    let control_address = control.local_addr()?;
+    let first = addresses.first().copied().unwrap_or(options.listen);
+    let base = options.base_url.clone().unwrap_or_else(|| format!("http://{first}/jira"));
     let world = seed::world(Clock::system().unix_seconds(), &options.pats);
     let app = Arc::new(App::new(options, &base, world)?);
 
     let tasks = Tasks::new();
     let control_router = control::router(app.clone());
     let control_app = app.clone();
-    tasks.spawn("control", accept(control, control_app, control_router, false));
-    tasks.spawn("jira", accept(main, app.clone(), router(&app), true));
-    announce(&app, address, control_address)?;
+    tasks.spawn("control", accept(control, control_app, control_router, None));
+    for (listener, node) in listeners.into_iter().zip(&app.nodes) {
+        tasks.spawn("jira", accept(listener, app.clone(), router(&app), Some(node.clone())));
+    }
+    announce(&app, &addresses, control_address)?;
 
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
@@ -51,15 +63,18 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
 }
 
 /// One line on standard output when all is ready.
-fn announce(app: &App, address: SocketAddr, control: SocketAddr) -> io::Result<()> {
+fn announce(app: &App, addresses: &[SocketAddr], control: SocketAddr) -> io::Result<()> {
     let pats: Map<String, Value> = app
         .world()
         .tokens
         .values()
         .map(|token| (token.user.clone(), Value::from(token.secret.clone())))
         .collect();
+    let urls: Vec<String> =
+        addresses.iter().map(|address| format!("http://{address}{}", app.context)).collect();
     let line = json!({
-        "url": format!("http://{address}{}", app.context),
+        "url": urls.first(),
+        "node_urls": urls,
         "base_url": app.base,
         "control_url": format!("http://{control}/_control"),
         "version": app.profile().version().0,
@@ -70,7 +85,9 @@ fn announce(app: &App, address: SocketAddr, control: SocketAddr) -> io::Result<(
     out.flush()
 }
 
-async fn accept(listener: TcpListener, app: Arc<App>, router: Router, counted: bool) {
+/// Connections to a node, or to the control interface, which does not count.
+async fn accept(listener: TcpListener, app: Arc<App>, router: Router, node: Option<Arc<Node>>) {
+    let counted = node.is_some();
     let tasks = Tasks::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -83,16 +100,15 @@ async fn accept(listener: TcpListener, app: Arc<App>, router: Router, counted: b
             count(&app.counters.connections);
             count(&app.counters.open_connections);
         }
-        let (app, router) = (app.clone(), router.clone());
+        let (app, router, node) = (app.clone(), router.clone(), node.clone());
         tasks.spawn_detached(async move {
             let mut hang_up = app.hang_up.subscribe();
             let service = hyper::service::service_fn(|request| {
-                let (app, router) = (app.clone(), router.clone());
+                let (app, router, node) = (app.clone(), router.clone(), node.clone());
                 async move {
-                    if counted {
-                        gate::answer(app, router, request).await
-                    } else {
-                        control::answer(router, request).await
+                    match node {
+                        Some(node) => gate::answer(app, node, router, request).await,
+                        None => control::answer(router, request).await,
                     }
                 }
             });
@@ -116,7 +132,7 @@ fn router(app: &Arc<App>) -> Router {
     let core = Router::new()
         .route("/myself", get(users::myself))
         .route("/serverInfo", get(system::server_info))
-        .route("/readonly-mode", get(system::read_only_mode))
+        .route("/readonly-mode", get(read_only::show))
         .route("/field", get(fields::all))
         .route("/priority", get(fields::priorities))
         .route("/status", get(fields::statuses))
@@ -170,6 +186,9 @@ fn router(app: &Arc<App>) -> Router {
         .route("/tokens", get(tokens::all).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::remove));
     let inside = Router::new()
+        .nest("/rest/servicedeskapi", desk())
+        .nest("/rest/webhooks/1.0/webhook", hooks(Generation::Old))
+        .nest("/rest/jira-webhook/1.0/webhooks", hooks(Generation::New))
         .route("/status", get(system::status))
         .nest("/rest/api/2", core.clone())
         .nest("/rest/api/latest", core)
@@ -188,4 +207,54 @@ fn router(app: &Arc<App>) -> Router {
         .with_state(app.clone());
     let whole = if app.context.is_empty() { inside } else { Router::new().nest(&app.context, inside) };
     whole.fallback(system::no_resource)
+}
+
+/// Jira Service Management, below `/rest/servicedeskapi`.
+fn desk() -> Router<Arc<App>> {
+    Router::new()
+        .route("/info", get(desk::info))
+        .route("/organization", get(desk::organizations))
+        .route("/servicedesk", get(desk::all))
+        .route("/servicedesk/{desk}", get(desk::one))
+        .route("/servicedesk/{desk}/organization", get(desk::organizations))
+        .route("/servicedesk/{desk}/queue", get(desk::queues))
+        .route("/servicedesk/{desk}/queue/{queue}/issue", get(desk::queue_issues))
+        .route("/servicedesk/{desk}/requesttype", get(desk::types))
+        .route("/servicedesk/{desk}/requesttype/{kind}", get(desk::one_type))
+        .route("/servicedesk/{desk}/requesttype/{kind}/field", get(desk::type_fields))
+        .route(
+            "/servicedesk/{desk}/attachTemporaryFile",
+            post(attachments::upload_temporary).layer(DefaultBodyLimit::disable()),
+        )
+        .route("/request", get(desk_requests::all).post(desk_requests::create))
+        .route("/request/{issue}", get(desk_requests::one))
+        .route("/request/{issue}/status", get(desk_requests::status))
+        .route("/request/{issue}/sla", get(desk_requests::agreements))
+        .route("/request/{issue}/comment", get(desk_requests::comments).post(desk_requests::add_comment))
+        .route("/request/{issue}/comment/{comment}", get(desk_requests::comment))
+        .route("/request/{issue}/transition", get(desk_requests::transitions).post(desk_requests::transit))
+        .route("/request/{issue}/attachment", post(desk_requests::attach))
+        .route(
+            "/request/{issue}/participant",
+            get(desk_approvals::participants)
+                .post(desk_approvals::add_participants)
+                .delete(desk_approvals::remove_participants),
+        )
+        .route("/request/{issue}/approval", get(desk_approvals::all))
+        .route("/request/{issue}/approval/{approval}", get(desk_approvals::one).post(desk_approvals::answer))
+}
+
+/// One generation of the interface for webhooks.
+fn hooks(generation: Generation) -> Router<Arc<App>> {
+    Router::new()
+        .route(
+            "/",
+            get(move |call| webhooks::all(call, generation))
+                .post(move |call, body| webhooks::create(call, generation, body)),
+        )
+        .route(
+            "/{webhook}",
+            get(move |call, path| webhooks::one(call, generation, path))
+                .delete(move |call, path| webhooks::remove(call, generation, path)),
+        )
 }

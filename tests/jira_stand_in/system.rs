@@ -27,14 +27,9 @@ pub(crate) async fn server_info(State(app): State<Arc<App>>, headers: HeaderMap)
     }))
 }
 
-pub(crate) async fn read_only_mode(call: Call) -> Reply {
-    call.who.required()?;
-    ok(json!({ "enabled": false, "message": "", "endTime": null, "timeZone": "Etc/UTC" }))
-}
-
 /// `/status`: the state, not the code, tells.
-pub(crate) async fn status(State(app): State<Arc<App>>) -> Reply {
-    let state = app.world().state.clone();
+pub(crate) async fn status(call: Call) -> Reply {
+    let state = call.node.state();
     let code = match state.as_str() {
         "MAINTENANCE" => 503,
         "ERROR" => 500,

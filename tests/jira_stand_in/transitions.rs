@@ -13,7 +13,7 @@ use crate::wire::{self, Fault, Reply, nothing, ok};
 use crate::world::Right;
 
 /// Transition id, name, target status.
-const TRANSITIONS: &[(&str, &str, &str)] =
+pub(crate) const TRANSITIONS: &[(&str, &str, &str)] =
     &[("11", "To Do", "10000"), ("21", "In Progress", "3"), ("31", "Done", "10001")];
 
 pub(crate) async fn all(call: Call, Path(name): Path<String>) -> Reply {

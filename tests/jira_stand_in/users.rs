@@ -151,7 +151,8 @@ fn matching<'a>(world: &'a World, text: &str, inactive: bool) -> Vec<&'a User> {
 /// Newer releases give at most a hundred.
 fn cap(app: &App, wanted: usize) -> usize {
     let old = matches!(app.profile(), Profile::V8 | Profile::V9);
-    wanted.min(if old { 1000 } else { 100 })
+    let many = app.is("user-search-cap", "1000") || (old && app.is("user-search-cap", "by-profile"));
+    wanted.min(if many { 1000 } else { 100 })
 }
 
 pub(crate) async fn search(call: Call) -> Reply {

@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     Core(StatusCode, Vec<String>, Map<String, Value>),
     /// `{"message":…,"status-code":…}`: filters in front of it.
     Message(StatusCode, String),
+    /// `{"errorMessage":…,"i18nErrorMessage":{…}}`: the service desk's interface.
+    Desk(StatusCode, String),
     /// A page: servlets.
     Page(StatusCode, String),
     /// Plain text: the XSRF filter.
@@ -38,6 +40,11 @@ impl Fault {
             StatusCode::UNAUTHORIZED,
             "Client must be authenticated to access this resource.".to_owned(),
         )
+    }
+
+    /// The service desk's shape.
+    pub(crate) fn desk(status: u16, message: impl Into<String>) -> Self {
+        Self::Desk(code(status), message.into())
     }
 
     /// An issue that is not there, or not for this caller.
@@ -65,6 +72,10 @@ impl IntoResponse for Fault {
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
                 }
                 response
+            }
+            Self::Desk(status, message) => {
+                let key = json!({ "i18nKey": "sd.error", "parameters": [] });
+                json_reply(status, &json!({ "errorMessage": message, "i18nErrorMessage": key }))
             }
             Self::Page(status, title) => {
                 let page = format!(
@@ -106,8 +117,13 @@ pub(crate) fn status(status: u16, value: Value) -> Reply {
 
 /// 204.
 pub(crate) fn nothing() -> Reply {
+    empty(204)
+}
+
+/// Some status without a body, as the document has it for what is only done.
+pub(crate) fn empty(status: u16) -> Reply {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.status_mut() = code(status);
     Ok(response)
 }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::attachments::Received;
+
 /// The whole state, under one lock.
 #[derive(Default)]
 pub(crate) struct World {
@@ -15,8 +17,9 @@ pub(crate) struct World {
     pub(crate) tokens: BTreeMap<u64, Token>,
     /// Session cookie value to username.
     pub(crate) sessions: BTreeMap<String, String>,
-    /// What `/status` says.
-    pub(crate) state: String,
+    /// Uploaded, and not yet on any request.
+    pub(crate) temporary: BTreeMap<String, Received>,
+    pub(crate) webhooks: BTreeMap<u64, Value>,
     next_id: u64,
 }
 
@@ -68,12 +71,15 @@ pub(crate) struct Project {
     pub(crate) key: String,
     pub(crate) name: String,
     pub(crate) lead: String,
+    /// `software` or `service_desk`.
+    pub(crate) kind: &'static str,
     pub(crate) roles: BTreeMap<&'static str, Role>,
     pub(crate) scheme: Vec<(Right, Holder)>,
     pub(crate) last_number: u64,
 }
 
 /// An issue with all that hangs on it.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Issue {
     pub(crate) id: u64,
     pub(crate) key: String,
@@ -95,6 +101,8 @@ pub(crate) struct Issue {
     pub(crate) links: Vec<RemoteLink>,
     pub(crate) properties: BTreeMap<String, Value>,
     pub(crate) remaining_seconds: u64,
+    /// What makes it a request of a service desk.
+    pub(crate) request: Option<DeskRequest>,
     pub(crate) created: String,
     pub(crate) updated: String,
 }
@@ -107,7 +115,35 @@ pub(crate) enum Visibility {
     Group(String),
 }
 
+/// The service desk's part of an issue.
+#[derive(Clone, PartialEq)]
+pub(crate) struct DeskRequest {
+    /// The request type's id.
+    pub(crate) kind: &'static str,
+    pub(crate) participants: BTreeSet<String>,
+    pub(crate) approvals: Vec<Approval>,
+}
+
+/// A question to approvers, each of whom may answer once; one answer decides.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Approval {
+    pub(crate) id: u64,
+    pub(crate) approvers: BTreeMap<String, Decision>,
+    pub(crate) decision: Decision,
+    pub(crate) created: String,
+    pub(crate) completed: Option<String>,
+}
+
+/// How an approval, or one approver, stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Pending,
+    Approved,
+    Declined,
+}
+
 /// A comment.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Comment {
     pub(crate) id: u64,
     pub(crate) author: Option<String>,
@@ -119,6 +155,7 @@ pub(crate) struct Comment {
 }
 
 /// Time spent.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Worklog {
     pub(crate) id: u64,
     pub(crate) author: Option<String>,
@@ -131,6 +168,7 @@ pub(crate) struct Worklog {
 }
 
 /// A link to something outside.
+#[derive(Clone, PartialEq)]
 pub(crate) struct RemoteLink {
     pub(crate) id: u64,
     pub(crate) global_id: Option<String>,

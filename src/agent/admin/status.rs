@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::common::limits::ByteSize;
+
 /// The whole picture.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -27,6 +29,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// How many callers have a key.
     pub callers: usize,
+    /// The calls that are remembered by their `Idempotency-Key`.
+    #[serde(default)]
+    pub idempotency: IdempotencyStatus,
 }
 
 /// About the configuration file.
@@ -107,6 +112,23 @@ pub struct NodeStatus {
 pub struct PolicyStatus {
     /// How many rules are in force.
     pub rules: usize,
+    /// How many rules deny.
+    pub denials: usize,
+    /// How many of the rules let a caller act as a person on the relay's word alone.
+    pub accept_relay_trust: usize,
+}
+
+/// About calls with an `Idempotency-Key`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct IdempotencyStatus {
+    /// How many are remembered.
+    pub keys: usize,
+    /// How many may be.
+    pub max_keys: usize,
+    /// Bytes of their answers that are kept.
+    pub answer_bytes: u64,
+    /// How many may be.
+    pub max_answer_bytes: u64,
 }
 
 impl Status {
@@ -146,9 +168,23 @@ impl Status {
             }
         }
         let (config, calls) = (&self.config, self.calls);
-        line(format_args!("\nPolicy   {} rules, from {}", self.policy.rules, config.file));
+        let PolicyStatus { rules, denials, accept_relay_trust } = &self.policy;
+        line(format_args!("\nPolicy   {rules} rules, {denials} that deny, from {}", config.file));
+        if *accept_relay_trust > 0 {
+            line(format_args!(
+                "         {accept_relay_trust} accept the relay's word for who acts as a person"
+            ));
+        }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        let known = &self.idempotency;
+        if known.keys > 0 {
+            let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
+            line(format_args!(
+                "Keys     {} of {} remembered, answers of {} of {}",
+                known.keys, known.max_keys, bytes.0, bytes.1
+            ));
+        }
         if let Some(error) = &config.error {
             line(format_args!(
                 "\nTHE CONFIGURATION FILE IS WRONG; what was read before stays in force.\n{error}"
@@ -235,8 +271,14 @@ mod tests {
                     detail: Some("connection refused".to_owned()),
                 }],
             }],
-            policy: PolicyStatus { rules: 2 },
+            policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3 },
             callers: 1,
+            idempotency: IdempotencyStatus {
+                keys: 2,
+                max_keys: 100,
+                answer_bytes: 1500,
+                max_answer_bytes: 64 << 20,
+            },
         }
     }
 
@@ -246,11 +288,14 @@ mod tests {
         for word in [
             "PAUSED",
             "UNBOUND",
+            "2 rules, 1 that deny",
+            "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
             "RESTART NEEDED for changes to relay.url",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
+            "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");
         }

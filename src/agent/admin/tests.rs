@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::status::{ConfigStatus, PolicyStatus, RelayStatus, Status};
+use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
 use super::{CallerLine, House, router};
 use crate::common::ids::CallerName;
 use crate::common::report::Exit;
@@ -38,8 +38,9 @@ impl House for Doll {
                 tunnels: Vec::new(),
             },
             upstreams: Vec::new(),
-            policy: PolicyStatus { rules: 0 },
+            policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0 },
             callers: 0,
+            idempotency: IdempotencyStatus::default(),
         }
     }
     fn pause(&self) -> Result<(), Refused> {

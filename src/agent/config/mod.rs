@@ -11,13 +11,16 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::credentials::{self, Proof};
+use super::idempotency;
 use super::policy::Policy;
 use super::upstream as upstream_room;
 use crate::common::ids::{CallerName, ServiceName, UpstreamName};
+use crate::common::limits::ByteSize;
 use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
 use crate::config::table::Table;
@@ -47,6 +50,8 @@ pub struct Config {
     pub services: Vec<credentials::Config>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, CallerOptions>,
+    /// `[idempotency]`.
+    pub idempotency: idempotency::Limits,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -123,10 +128,11 @@ impl Config {
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        let idempotency = idempotency(&mut top.table("idempotency"));
         let (upstream_names, upstreams) = upstream::upstreams(top);
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
-        let rules = policy::rules(&mut top.table("policy"), source, &known);
+        let policy = policy::policy(top.table("policy"), source, &known);
         Some(Self {
             relay: relay?,
             state,
@@ -136,7 +142,8 @@ impl Config {
             upstreams,
             services,
             callers,
-            policy: Arc::new(Policy::compile(rules)),
+            idempotency,
+            policy: Arc::new(policy),
         })
     }
 }
@@ -236,6 +243,24 @@ fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, CallerOptions> {
         (name, CallerOptions { rewrite_links: table.or("rewrite-links", false) })
     };
     named(top, "caller").into_iter().map(option).collect()
+}
+
+fn idempotency(table: &mut Table<'_>) -> idempotency::Limits {
+    let usual = idempotency::Limits::default();
+    let count = |keys: u64| usize::try_from(keys).unwrap_or(usize::MAX);
+    let minute = Duration::from_secs(60);
+    let (answer, answers) = (ByteSize::mib(16), ByteSize::mib(4 << 10));
+    idempotency::Limits {
+        keep: table.duration("keep", minute..=minute * 60 * 24 * 7, usual.keep),
+        max_keys: count(table.integer("max-keys", 1..=10_000_000, usual.max_keys as u64)),
+        max_keys_per_caller: count(table.integer(
+            "max-keys-per-caller",
+            1..=10_000_000,
+            usual.max_keys_per_caller as u64,
+        )),
+        max_answer: table.size("max-answer", ByteSize::kib(1)..=answer, usual.max_answer),
+        max_answers: table.size("max-answers", ByteSize::kib(64)..=answers, usual.max_answers),
+    }
 }
 
 fn services(top: &mut Table<'_>) -> (Vec<ServiceName>, Vec<credentials::Config>) {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::agent::policy::{Call, CanonicalPath, Identity, Query, authorise};
+use crate::agent::policy::{Call, CanonicalPath, Identity, Query, decide};
 use crate::common::limits::ByteSize;
 use crate::common::report::Exit;
 
@@ -32,7 +32,8 @@ fn the_example_reads() {
     let config = Config::parse("config.example.toml", EXAMPLE).unwrap();
     assert_eq!(config.relay.url.to_string(), "wss://relay.example.com");
     assert_eq!(config.upstreams[0].base_url.to_string(), "https://jira.corp.example");
-    assert_eq!(config.policy.rules().len(), 2);
+    assert_eq!(config.policy.denials().len(), 1);
+    assert!(config.policy.rules().len() > 30, "a profile and rules of its own");
     assert_eq!(config.callers.len(), 1);
 }
 
@@ -58,6 +59,8 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     assert_eq!((open.services, open.callers), (given.services, given.callers));
+    assert_eq!(open.idempotency, given.idempotency);
+    assert_eq!(given.idempotency, idempotency::Limits::default());
 }
 
 #[test]
@@ -66,9 +69,13 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("policy", "[policy]\nqqqqqqqq = 1"),
+        ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
+        ("denying rule", "[[policy.rule]]\ndeny = \"GET /a\"\nqqqqqqqq = 1"),
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {
@@ -80,6 +87,7 @@ fn the_example_names_every_key() {
                     || line.starts_with(&format!("# {key} ="))
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
+                    || line.contains(&format!("[policy.{key}"))
             };
             assert!(EXAMPLE.lines().any(named), "{table}: {key}");
         }
@@ -104,22 +112,37 @@ fn defaults_are_these() {
 }
 
 #[test]
+fn the_memory_of_keys_is_bounded_as_the_file_says() {
+    let text = format!(
+        "{HEAD}[idempotency]\nkeep = \"1 h\"\nmax-keys = 5\nmax-answer = \"1 KB\"\nmax-answers = \"1 MB\""
+    );
+    let limits = Config::parse("x", &text).unwrap().idempotency;
+    assert_eq!(
+        (limits.keep, limits.max_keys, limits.max_keys_per_caller),
+        (Duration::from_secs(3600), 5, 50_000)
+    );
+    assert_eq!((limits.max_answer, limits.max_answers), (ByteSize::kib(1), ByteSize::mib(1)));
+    for bad in
+        ["keep = \"1 s\"", "max-keys = 0", "max-answer = \"1 GB\"", "max-answers = \"1 KB\"", "max-key = 1"]
+    {
+        let faults = faults(&format!("{HEAD}[idempotency]\n{bad}"));
+        assert!(faults.contains(bad.split(' ').next().unwrap()), "{faults}");
+    }
+}
+
+#[test]
 fn a_rule_becomes_what_it_says() {
     let text = format!(
         "{HEAD}[[policy.rule]]\nallow = \"POST /a/*\"\nwhy = \"w\"\nas = {{ service = \"reader\" }}\ncaller = \"bot\"\nmax-body = \"1 KB\""
     );
     let config = Config::parse("/etc/outhaul/agent.toml", &text).unwrap();
-    let call = Call {
-        method: http::Method::POST,
-        upstream: "jira".parse().unwrap(),
-        path: CanonicalPath::parse("/a/b").unwrap(),
-        query: Query::none(),
-        caller: Some("bot".parse().unwrap()),
-    };
-    let permit = authorise(&config.policy, &call).unwrap();
-    assert_eq!(permit.identity(), &Identity::Service("reader".parse().unwrap()));
-    assert_eq!(permit.max_body(), Some(ByteSize::kib(1)));
-    assert_eq!(permit.rule().place().to_string(), "agent.toml:9");
+    let path = CanonicalPath::parse("/a/b").unwrap();
+    let (upstream, caller) = ("jira".parse().unwrap(), "bot".parse().unwrap());
+    let call = Call::new(http::Method::POST, upstream, path, Query::none(), Some(caller));
+    let rule = decide(&config.policy, &call).unwrap();
+    assert_eq!(rule.identity(), &Identity::Service("reader".parse().unwrap()));
+    assert_eq!(rule.max_body(), Some(ByteSize::kib(1)));
+    assert_eq!(rule.place().to_string(), "agent.toml:9");
 }
 
 #[test]
@@ -153,7 +176,7 @@ fn each_fault_says_what_to_do() {
         (HEAD.replace("\"svc\"", "\"a:b\""), "this can't be a user name"),
         (head("[log]\nformat = \"xml\""), "write \"text\" or \"json\""),
         (head("[log]\nfilter = \"a=b=c\""), "is no log filter"),
-        (head("[policy]\nprofile = []"), "known here: rule"),
+        (head("[policy]\nprofils = []"), "unknown key profils in [policy]"),
         (head("[[policy.rule]]"), "[policy.rule] lacks why"),
         (head(&rule("upstream = \"jria\"")), "did you mean “jira”?"),
         (head(&rule("caller = []")), "name callers, or remove the key"),

@@ -1,5 +1,6 @@
 //! How a request reached the agent, beside what HTTP itself says.
 
+use crate::agent::policy::{Channel, Trust};
 use crate::common::ids::RequestId;
 use crate::tunnel::head::Scheme;
 
@@ -8,6 +9,15 @@ use crate::tunnel::head::Scheme;
 pub enum Way {
     /// The relay ended the caller's TLS.
     Terminated,
+}
+
+impl Way {
+    /// What is proved by coming this way.
+    pub fn trust(self) -> Trust {
+        match self {
+            Self::Terminated => Trust { channel: Channel::Relay, ..Trust::default() },
+        }
+    }
 }
 
 /// What the tunnel tells about a request; put into its extensions. A request without it is not served.

@@ -1,12 +1,14 @@
 //! The one door of the agent: whatever way a request came, it passes the same steps in the same order.
 //!
 //! Paused? Which upstream? Which path? Who calls? Does the policy allow it, and as whom? With which credential? Then
-//! the proxy sends it. Entry point: [`Front`], a tower service that is cheap to clone. What it decides by lies in
+//! the proxy sends it. Only where a rule looks into the body is the body held before. Entry point: [`Front`], a tower service that is cheap to clone. What it decides by lies in
 //! one [`Site`] behind a swap, so that a reload counts from the next call on. It never keeps a request, and every
 //! refusal is a problem document. Called by `agent::connection`.
 
 mod arrival;
 mod caller;
+mod hold;
+mod keyed;
 mod route;
 
 use std::collections::{HashMap, HashSet};
@@ -28,18 +30,24 @@ pub use arrival::{Arrival, Way};
 use super::callers::Callers;
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
+use super::idempotency::{Ledger, Limits};
 use super::pause::Pause;
-use super::policy::{Call, CanonicalPath, Identity, Permit, Policy, Query, authorise};
+use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
+use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
+use crate::common::tasks::Tasks;
+use keyed::{Keyed, Sending, Sent};
 
 /// All that decides about a call, as one configuration has it.
 pub struct Site {
     /// The rules.
     pub policy: Arc<Policy>,
+    /// How far the rules' rates are used up; the same before and after a reload.
+    pub meters: Arc<Meters>,
     /// The applications.
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.
@@ -56,12 +64,21 @@ pub struct Front {
     site: Arc<ArcSwap<Site>>,
     pause: Pause,
     metrics: CallMetrics,
+    keyed: Arc<Keyed>,
 }
 
 impl Front {
-    /// Whoever holds `site` may swap it at any time.
+    /// Whoever holds `site` may swap it at any time. Calls with an `Idempotency-Key` are remembered within the usual
+    /// bounds.
     pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics) -> Self {
-        Self { site, pause, metrics }
+        let keyed = Keyed { ledger: Ledger::new(Limits::default(), Clock::system()), tasks: Tasks::new() };
+        Self { site, pause, metrics, keyed: Arc::new(keyed) }
+    }
+
+    /// The same with this memory of calls with a key, which run among these tasks.
+    #[must_use]
+    pub fn remembering(self, ledger: Ledger, tasks: Tasks) -> Self {
+        Self { keyed: Arc::new(Keyed { ledger, tasks }), ..self }
     }
 
     async fn answer<B>(self, request: Request<B>) -> Response<FrontBody>
@@ -109,17 +126,57 @@ impl Front {
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let caller = caller::identify(request.headers(), &site.callers)?;
         let links = site.rewriting.contains(&caller).then(|| links(&route, arrival));
-        let call = Call {
+        let upstream = route.proxy.upstream();
+        let mut call = Call {
             method: request.method().clone(),
-            upstream: route.proxy.upstream().config().name.clone(),
+            upstream: upstream.config().name.clone(),
             path,
             query,
             caller: Some(caller),
+            trust: arrival.way.trust(),
+            content: Content::of(request.headers()),
+            body: None,
         };
-        let permit = authorise(&site.policy, &call).map_err(|refusal| refusal.problem())?;
+        let request = match site.policy.holds_body(&call) {
+            None => Held::Not(request),
+            Some(limit) => {
+                let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await?;
+                call.body = Some(held.judged());
+                Held::Whole(held)
+            }
+        };
+        let now = upstream.clock().now();
+        let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| refusal.problem())?;
         let credential = credential(&permit, &site)?;
-        let means = Means { credential: credential.as_deref(), links, request_id: arrival.request_id };
-        let response = route.proxy.forward(permit, request, means).await?;
+        let sending =
+            Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
+        match request {
+            Held::Not(request) => self.send(sending, request).await,
+            Held::Whole(held) => Box::pin(self.send(sending, held.into_request())).await,
+        }
+    }
+
+    /// Sends a call that may pass; one with a key is looked up first.
+    async fn send<B>(&self, sending: Sending<'_>, request: Request<B>) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if let Some(key) = keyed::key(&request)? {
+            return match Box::pin(self.keyed.send(key, sending, request)).await? {
+                Sent::Fresh(response) => {
+                    self.metrics.answered(response.status());
+                    Ok(response)
+                }
+                Sent::Replayed(response) => {
+                    self.metrics.replayed();
+                    Ok(response)
+                }
+            };
+        }
+        let Sending { proxy, permit, credential, links, request_id } = sending;
+        let means = Means { credential: credential.as_deref(), links, request_id };
+        let response = proxy.forward(permit, request, means).await?;
         self.metrics.answered(response.status());
         Ok(response)
     }
@@ -142,6 +199,12 @@ where
         let front = self.clone();
         Box::pin(async move { Ok(front.answer(request).await) })
     }
+}
+
+/// A request whose body is still on its way, or was held.
+enum Held<B> {
+    Not(Request<B>),
+    Whole(hold::Held),
 }
 
 /// The credential of the permit's identity. Never another's.

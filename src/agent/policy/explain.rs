@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::problem::Problem;
 
-use super::{Call, CanonicalPath, Methods, Miss, Policy, Query, Rule, authorise};
+use super::{Call, CanonicalPath, Methods, NearMiss, Policy, Query, Reason, Rule, decide};
 
 /// A decision, laid open.
 #[derive(Debug, Clone, Serialize)]
@@ -109,23 +109,19 @@ pub fn explain(
         }
     };
     path.as_str().clone_into(&mut explanation.path);
-    let call =
-        Call { method: method.clone(), upstream: upstream.clone(), path, query, caller: caller.cloned() };
-    match authorise(policy, &call) {
-        Ok(permit) => {
+    let call = Call::new(method.clone(), upstream.clone(), path, query, caller.cloned());
+    match decide(policy, &call) {
+        Ok(rule) => {
             explanation.allowed = true;
-            explanation.rule = Some(ShownRule::of(permit.rule()));
+            explanation.rule = Some(ShownRule::of(rule));
         }
-        Err(refusal) => {
-            explanation.answer = Some(Answer::of(&refusal.problem()));
-            explanation.near = refusal
-                .near()
-                .iter()
-                .map(|near| ShownMiss {
-                    rule: ShownRule::of(&near.rule),
-                    because: because(near.miss, &near.rule),
-                })
-                .collect();
+        Err(reason) => {
+            explanation.answer = Some(Answer::of(&reason.problem(&call)));
+            if let Reason::NoRule { near } = &reason {
+                let shown =
+                    |near: &NearMiss| ShownMiss { rule: ShownRule::of(&near.rule), because: near.because() };
+                explanation.near = near.iter().map(shown).collect();
+            }
             explanation.hint = hint(policy, &call);
         }
     }
@@ -161,21 +157,11 @@ impl Answer {
     }
 }
 
-fn because(miss: Miss, rule: &Rule) -> String {
-    let methods = format!("it allows {}", rule.allow().methods());
-    let callers = format!("it is for {}", names(rule.callers()));
-    match miss {
-        Miss::Method => methods,
-        Miss::Caller => callers,
-        Miss::MethodAndCaller => format!("{methods}, and {callers}"),
-    }
-}
-
 /// The slips people make most: the upstream's name in the path, and a slash too many or too few at its end.
 fn hint(policy: &Policy, call: &Call) -> Option<String> {
     let would_pass = |path: &str| {
         let path = CanonicalPath::parse(path).ok()?;
-        authorise(policy, &Call { path, ..call.clone() }).ok()
+        decide(policy, &Call { path, ..call.clone() }).ok().map(|_| ())
     };
     if !Methods::knows(&call.method) {
         return None;

@@ -1,29 +1,53 @@
 //! Decides whether a call may pass, and as whom. Pure: no file, no socket, no clock.
 //!
-//! Entry point: [`authorise`], the only place that makes a [`Permit`]; the proxy sends nothing without one. Whatever
-//! no [`Rule`] allows is refused. [`explain`] tells a person which rule decides, and why. Called by
-//! `agent::front`; the rules come from `agent::config`.
+//! Entry point: [`authorise`], the only place that makes a [`Permit`]; the proxy sends nothing without one. In this
+//! order: what is always denied ([`always_denied`]), what a [`Denial`] names, the first [`Rule`] that fits, and what
+//! that rule asks of the call. Whatever no rule allows is refused. [`decide`] is the same without counting the
+//! call, and [`explain`] tells a person which rule decides, and why. Called by `agent::front`; the rules come from
+//! `agent::config`.
+
+mod always;
+mod body;
+mod content;
+mod decide;
 
 pub mod explain;
+mod hidden;
 mod matcher;
 mod path;
+mod permit;
+pub mod profiles;
 mod query;
+mod rate;
+mod refusal;
 mod rule;
+mod target;
+mod trust;
+mod value;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::Method;
 
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::limits::ByteSize;
-use crate::common::problem::{Code, Problem};
 
+pub use always::{always_denied, always_denied_paths};
+pub use body::{BodyTest, HeldBody, JsonFault, Pointer, PointerFault};
+pub use content::{Content, ContentFault, MediaType, MediaTypeFault};
+pub use decide::{authorise, decide};
+pub use hidden::Earlier;
 use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};
-pub use query::Query;
-pub use rule::{Allow, Identity, MAX_PARTS, Methods, Part, Place, Rule, RuleFault};
+pub use permit::Permit;
+pub use query::{Query, QueryFault, QueryMiss, QueryTest};
+pub use rate::{MAX_COUNT, Meters, Rate, RateFault};
+pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear};
+pub use rule::{Denial, Identity, Place, Rule, Terms, Tests};
+pub use target::{DeniedTarget, MAX_PARTS, Methods, Part, RuleFault, Target};
+pub use trust::{Channel, Demand, DemandFault, Lack, Trust};
+pub use value::{Pattern, Test, Wanted};
 
 /// A call as the policy sees it.
 #[derive(Debug, Clone)]
@@ -38,168 +62,109 @@ pub struct Call {
     pub query: Query,
     /// Who calls; `None` is a caller that no rule names.
     pub caller: Option<CallerName>,
+    /// What is proved about it.
+    pub trust: Trust,
+    /// What its head says about its body.
+    pub content: Content,
+    /// Its body, if it was held: see [`Policy::holds_body`].
+    pub body: Option<HeldBody>,
+}
+
+impl Call {
+    /// A call of which nothing more is known: the relay's word for who calls, and no body.
+    pub fn new(
+        method: Method,
+        upstream: UpstreamName,
+        path: CanonicalPath,
+        query: Query,
+        caller: Option<CallerName>,
+    ) -> Self {
+        let (trust, content) = (Trust::default(), Content::default());
+        Self { method, upstream, path, query, caller, trust, content, body: None }
+    }
 }
 
 /// All rules of a site, ready to decide.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Policy {
     rules: Vec<Arc<Rule>>,
-    matchers: HashMap<UpstreamName, Matcher>,
+    denials: Vec<Arc<Denial>>,
+    upstreams: HashMap<UpstreamName, Compiled>,
+    max_held_body: ByteSize,
+}
+
+/// The rules of one upstream.
+#[derive(Debug, Default)]
+struct Compiled {
+    allowed: Matcher,
+    denied: Matcher,
+    looks_into_bodies: bool,
 }
 
 impl Policy {
-    /// Compiles the rules, in the order of the file.
+    /// The largest body that is held for conditions, unless the configuration says otherwise.
+    pub const DEFAULT_HELD_BODY: ByteSize = ByteSize::kib(64);
+    /// No configuration may set a higher one: as many bodies may be held as there are calls under way.
+    pub const MAX_HELD_BODY: ByteSize = ByteSize::mib(1);
+
+    /// Compiles the rules that allow; the order decides.
     pub fn compile(rules: Vec<Rule>) -> Self {
-        let mut matchers: HashMap<UpstreamName, Matcher> = HashMap::new();
-        for (number, rule) in rules.iter().enumerate() {
-            matchers.entry(rule.upstream().clone()).or_default().insert(rule.allow().pattern(), number);
-        }
-        Self { rules: rules.into_iter().map(Arc::new).collect(), matchers }
+        Self::with_denials(rules, Vec::new())
     }
 
-    /// The rules, in the order of the file.
+    /// Compiles the rules that allow and those that deny.
+    pub fn with_denials(rules: Vec<Rule>, denials: Vec<Denial>) -> Self {
+        let mut upstreams: HashMap<UpstreamName, Compiled> = HashMap::new();
+        for (rule, number) in rules.iter().zip(0..) {
+            let compiled = upstreams.entry(rule.upstream().clone()).or_default();
+            compiled.allowed.insert(rule.allow().pattern(), rule.callers(), number);
+            compiled.looks_into_bodies |= !rule.tests().body.is_empty();
+        }
+        for (denial, number) in denials.iter().zip(0..) {
+            let insert = |compiled: &mut Compiled| {
+                compiled.denied.insert_wide(denial.deny().pattern(), denial.callers(), number);
+            };
+            match denial.upstream() {
+                Some(upstream) => insert(upstreams.entry(upstream.clone()).or_default()),
+                None => upstreams.values_mut().for_each(insert),
+            }
+        }
+        Self {
+            rules: rules.into_iter().map(Arc::new).collect(),
+            denials: denials.into_iter().map(Arc::new).collect(),
+            upstreams,
+            max_held_body: Self::DEFAULT_HELD_BODY,
+        }
+    }
+
+    /// The same, with another limit for bodies that conditions look into.
+    #[must_use]
+    pub fn with_max_held_body(mut self, limit: ByteSize) -> Self {
+        self.max_held_body = limit.min(Self::MAX_HELD_BODY);
+        self
+    }
+
+    /// The rules that allow, in the order in which they are tried.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
     }
 
-    /// All rules whose upstream and path fit, in order.
-    fn on_path(&self, call: &Call) -> Vec<&Arc<Rule>> {
-        let numbers = self.matchers.get(&call.upstream).map(|matcher| matcher.find(&call.path));
-        numbers.unwrap_or_default().into_iter().filter_map(|number| self.rules.get(number)).collect()
+    /// The rules that deny, in the order of the file.
+    pub fn denials(&self) -> &[Arc<Denial>] {
+        &self.denials
+    }
+
+    /// The largest body that is held for conditions.
+    pub fn max_held_body(&self) -> ByteSize {
+        self.max_held_body
     }
 }
 
-/// The right to send one call. Only [`authorise`] makes it.
-#[derive(Debug, Clone)]
-pub struct Permit {
-    call: Call,
-    rule: Arc<Rule>,
-}
-
-impl Permit {
-    /// The method to send.
-    pub fn method(&self) -> &Method {
-        &self.call.method
-    }
-
-    /// The application to send it to.
-    pub fn upstream(&self) -> &UpstreamName {
-        &self.call.upstream
-    }
-
-    /// The path to send, after the application's context path.
-    pub fn path(&self) -> &CanonicalPath {
-        &self.call.path
-    }
-
-    /// The query to send, byte for byte.
-    pub fn query(&self) -> Option<&str> {
-        self.call.query.as_str()
-    }
-
-    /// Who calls.
-    pub fn caller(&self) -> Option<&CallerName> {
-        self.call.caller.as_ref()
-    }
-
-    /// As whom it must be sent.
-    pub fn identity(&self) -> &Identity {
-        self.rule.identity()
-    }
-
-    /// The rule that allows it.
-    pub fn rule(&self) -> &Rule {
-        &self.rule
-    }
-
-    /// The largest request body, where the rule says; else the upstream's own limit holds.
-    pub fn max_body(&self) -> Option<ByteSize> {
-        self.rule.max_body()
+impl Default for Policy {
+    fn default() -> Self {
+        Self::compile(Vec::new())
     }
 }
-
-/// Why no rule allows a call.
-#[derive(Debug, Clone)]
-pub struct Refusal {
-    call: Box<Call>,
-    near: Vec<NearMiss>,
-}
-
-/// A rule that would allow the call but for one thing.
-#[derive(Debug, Clone)]
-pub struct NearMiss {
-    /// The rule.
-    pub rule: Arc<Rule>,
-    /// What keeps it from applying.
-    pub miss: Miss,
-}
-
-/// What keeps a rule on the same path from applying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
-    /// It is for other methods.
-    Method,
-    /// It is for other callers.
-    Caller,
-    /// Both.
-    MethodAndCaller,
-}
-
-/// Decides: the earliest rule that fits method, path and caller allows the call.
-pub fn authorise(policy: &Policy, call: &Call) -> Result<Permit, Refusal> {
-    let refuse = |near| Err(Refusal { call: Box::new(call.clone()), near });
-    if !Methods::knows(&call.method) {
-        return refuse(Vec::new());
-    }
-    let mut near = Vec::new();
-    for rule in policy.on_path(call) {
-        let miss = match (rule.allow().methods().contains(&call.method), rule.is_for(call.caller.as_ref())) {
-            (true, true) => return Ok(Permit { call: call.clone(), rule: Arc::clone(rule) }),
-            (false, true) => Miss::Method,
-            (true, false) => Miss::Caller,
-            (false, false) => Miss::MethodAndCaller,
-        };
-        if near.len() < MAX_NEAR {
-            near.push(NearMiss { rule: Arc::clone(rule), miss });
-        }
-    }
-    refuse(near)
-}
-
-impl Refusal {
-    /// The rules that came nearest, in the order of the file.
-    pub fn near(&self) -> &[NearMiss] {
-        &self.near
-    }
-
-    /// The refusal that the caller sees. It tells the caller's own near misses only, not what others may do.
-    pub fn problem(&self) -> Problem {
-        let Call { method, upstream, path, .. } = self.call.as_ref();
-        if !Methods::knows(method) {
-            let text = "Use GET, HEAD, POST, PUT, PATCH or DELETE; no rule can allow another method.";
-            return Problem::new(Code::MethodRefused, text);
-        }
-        let others = self.near.iter().filter(|near| near.miss == Miss::Method);
-        let allowed = others.fold(Methods::default(), |sum, near| sum.and(near.rule.allow().methods()));
-        let mut detail =
-            format!("No rule of this site allows {method} {path} on {upstream} for this caller.");
-        if allowed != Methods::default() {
-            let _ = write!(detail, " On this path it may use {allowed}.");
-        }
-        // No ready command line: the path is a stranger's, and somebody would paste it into a shell.
-        detail.push_str(
-            " Ask the site's administrator to add a rule; on the site, `outhaul-agent policy explain` tells more.",
-        );
-        let problem = Problem::new(Code::PolicyRefused, detail);
-        if allowed == Methods::default() {
-            return problem;
-        }
-        problem.with_extra("allowed_methods", allowed.to_string())
-    }
-}
-
-/// More near misses than a person reads.
-const MAX_NEAR: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::headers;
 use super::rewrite::Rewriter;
@@ -19,10 +19,26 @@ pub struct FrontBody {
     _under_way: Option<UnderWay>,
 }
 
+/// A piece of a body that another task reads; nothing is its end.
+pub type Piece = Result<Option<Frame<Bytes>>, AnswerFault>;
+
 enum Kind {
     Whole(Option<Bytes>),
-    Passed { body: AnswerBody, trailers: bool },
-    Rewritten { body: AnswerBody, rewriter: Box<Rewriter>, trailers: bool, held: Option<Frame<Bytes>> },
+    Passed {
+        body: AnswerBody,
+        trailers: bool,
+    },
+    /// Pieces that a task reads; the end is said, so that a task that is gone is no end.
+    Handed {
+        pieces: mpsc::Receiver<Piece>,
+        ended: bool,
+    },
+    Rewritten {
+        body: AnswerBody,
+        rewriter: Box<Rewriter>,
+        trailers: bool,
+        held: Option<Frame<Bytes>>,
+    },
 }
 
 impl FrontBody {
@@ -37,6 +53,11 @@ impl FrontBody {
 
     pub(super) fn rewritten(body: AnswerBody, rewriter: Rewriter, trailers: bool) -> Self {
         Kind::Rewritten { body, rewriter: Box::new(rewriter), trailers, held: None }.into()
+    }
+
+    /// What another task reads, piece by piece.
+    pub fn handed(pieces: mpsc::Receiver<Piece>) -> Self {
+        Kind::Handed { pieces, ended: false }.into()
     }
 
     /// The same, which keeps the call counted until it is dropped.
@@ -72,6 +93,15 @@ impl Body for FrontBody {
                     other => return Poll::Ready(other),
                 }
             },
+            Kind::Handed { ended: true, .. } => Poll::Ready(None),
+            Kind::Handed { pieces, ended } => Poll::Ready(match ready!(pieces.poll_recv(context)) {
+                Some(Ok(Some(frame))) => Some(Ok(frame)),
+                other => {
+                    *ended = true;
+                    let gone = || AnswerFault::Broken("the agent lost sight of it".to_owned());
+                    other.unwrap_or_else(|| Err(gone())).err().map(Err)
+                }
+            }),
             Kind::Rewritten { body, rewriter, trailers, held } => loop {
                 if let Some(frame) = held.take() {
                     return Poll::Ready(Some(Ok(frame)));
@@ -104,6 +134,7 @@ impl Body for FrontBody {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Passed { body, .. } => body.is_end_stream(),
+            Kind::Handed { ended, .. } => *ended,
             // The rewriter may hold something back; only the end itself tells.
             Kind::Rewritten { .. } => false,
         }
@@ -113,7 +144,7 @@ impl Body for FrontBody {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Passed { body, .. } => body.size_hint(),
-            Kind::Rewritten { .. } => SizeHint::default(),
+            Kind::Handed { .. } | Kind::Rewritten { .. } => SizeHint::default(),
         }
     }
 }
@@ -124,9 +155,7 @@ fn pass(frame: Frame<Bytes>, trailers: bool) -> Option<Frame<Bytes>> {
         Err(frame) => Some(frame),
         Ok(_) if !trailers => None,
         Ok(mut fields) => {
-            headers::answer(&mut fields);
-            // The body is over: its framing is not for a trailer to decide.
-            fields.remove(header::CONTENT_LENGTH);
+            headers::trailers(&mut fields);
             Some(Frame::trailers(fields))
         }
     }

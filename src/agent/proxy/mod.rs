@@ -21,7 +21,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 
 use body::Begun;
-pub use body::FrontBody;
+pub use body::{FrontBody, Piece};
 pub use identity::Expected;
 use identity::Verdict;
 pub use rewrite::{Links, Rewriter};
@@ -247,3 +247,6 @@ fn passed(
     };
     Response::from_parts(head, body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::Notify;
 
 use super::body::Outgoing;
 use super::connect::Target;
@@ -25,6 +26,8 @@ use crate::net::{dial, tls};
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A node that lives is asked every so many sweeps; one that does not, at each.
 const ASK_EVERY: u32 = 3;
+/// After doubt has all nodes asked, not again for so long.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 /// The status document is a line; more than this is something else.
 const STATUS_LIMIT: usize = 4096;
 
@@ -148,26 +151,35 @@ pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec
 pub(super) fn watch(upstream: &Arc<Upstream>) {
     let tasks = upstream.tasks.clone();
     let watched = Arc::downgrade(upstream);
+    let doubt = upstream.doubt.clone();
     upstream.tasks.spawn_detached(async move {
         tokio::select! {
             () = tasks.cancelled() => {}
-            () = run(watched) => {}
+            () = run(watched, doubt) => {}
         }
     });
 }
 
-async fn run(watched: Weak<Upstream>) {
+async fn run(watched: Weak<Upstream>, doubt: Arc<Notify>) {
     let mut round = 0u32;
+    let mut doubtful = false;
     while let Some(upstream) = watched.upgrade() {
         let due = upstream.nodes.iter().filter(|node| {
             node.pool.sweep();
-            node.health() != Health::Up || round.is_multiple_of(ASK_EVERY)
+            doubtful || node.health() != Health::Up || round.is_multiple_of(ASK_EVERY)
         });
         // All at once: a dead one must not keep news of the others waiting.
         join_all(due.map(|node| ask(&upstream, node))).await;
         drop(upstream);
         round = round.wrapping_add(1);
-        tokio::time::sleep(SWEEP_EVERY).await;
+        let doubted = async {
+            tokio::time::sleep(DOUBT_PAUSE).await;
+            doubt.notified().await;
+        };
+        doubtful = tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => false,
+            () = doubted => true,
+        };
     }
 }
 

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tokio::sync::Notify;
 
 pub use answer::AnswerBody;
 pub use body::{BodyFault, BoxError, Outgoing};
@@ -83,6 +84,8 @@ pub struct Upstream {
     config: Config,
     nodes: Vec<Node>,
     turn: AtomicUsize,
+    /// Rung when an answer looks as if its node did not run: the nodes are then asked before their time.
+    doubt: Arc<Notify>,
     clock: Clock,
     tasks: Tasks,
 }
@@ -91,8 +94,8 @@ impl Upstream {
     /// Makes it ready, and starts watching its nodes. Connects to nothing yet.
     pub fn start(config: Config, clock: Clock, tasks: &Tasks) -> Result<Arc<Self>, SetupFault> {
         let nodes = health::nodes(&config, &clock, tasks)?;
-        let upstream =
-            Arc::new(Self { config, nodes, turn: AtomicUsize::new(0), clock, tasks: tasks.clone() });
+        let (turn, doubt) = (AtomicUsize::new(0), Arc::default());
+        let upstream = Arc::new(Self { config, nodes, turn, doubt, clock, tasks: tasks.clone() });
         health::watch(&upstream);
         Ok(upstream)
     }
@@ -139,6 +142,10 @@ impl Upstream {
             match self.send_to(node, &outbound, next).await {
                 Ok(response) => {
                     node.answered();
+                    // Maintenance looks like this, and read-only mode too: only the node itself can tell.
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                        self.doubt.notify_one();
+                    }
                     return Ok(response);
                 }
                 Err((fault, unsent)) => {

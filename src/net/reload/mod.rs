@@ -20,8 +20,8 @@ pub const POLL_EVERY: Duration = Duration::from_secs(10);
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// A file that never settles is read nevertheless.
 const MAX_SETTLING: usize = 20;
-/// No watched file is longer.
-const MAX_FILE: u64 = 1 << 20;
+/// No watched file is longer; the longest is a configuration.
+const MAX_FILE: u64 = 4 << 20;
 
 /// Tells when the content of some files has changed.
 #[derive(Debug)]
@@ -110,12 +110,12 @@ pub fn keep_certificate(
     poke
 }
 
-/// Reads a file of at most 1 MB; `None` if it is longer.
-pub fn read_bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads a file of at most so many bytes; `None` if it is longer.
+pub fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let file = std::fs::File::open(path)?;
     let mut content = Vec::new();
-    let read = file.take(MAX_FILE + 1).read_to_end(&mut content)?;
-    Ok((read as u64 <= MAX_FILE).then_some(content))
+    let read = file.take(limit + 1).read_to_end(&mut content)?;
+    Ok((read as u64 <= limit).then_some(content))
 }
 
 fn watch_folders(files: &[PathBuf], touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
@@ -169,7 +169,7 @@ fn look(files: &[PathBuf]) -> Vec<Look> {
         .map(|file| {
             let hash =
                 |content: Vec<u8>| ring::digest::digest(&ring::digest::SHA256, &content).as_ref().to_vec();
-            read_bounded(file).map(|content| content.map(hash)).map_err(|error| error.kind())
+            read_bounded(file, MAX_FILE).map(|content| content.map(hash)).map_err(|error| error.kind())
         })
         .collect()
 }

@@ -193,7 +193,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
 fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
     let failed = |source| TlsFault::Read { path: path.to_owned(), source };
     let content = |what: &str| TlsFault::Content { path: path.to_owned(), what: what.to_owned() };
-    match super::reload::read_bounded(path).map_err(failed)? {
+    match super::reload::read_bounded(path, 1 << 20).map_err(failed)? {
         None => Err(content("is larger than 1 MB: it can hold no certificate or key")),
         Some(text) if text.is_empty() => Err(content("is empty")),
         Some(text) => Ok(text),

@@ -1,4 +1,4 @@
-//! Which header fields go through. Pure.
+//! Which header fields go through. Pure. What the site lets pass is decided at the agent; `docs/headers.md` has both.
 
 use http::HeaderMap;
 use http::header::{
@@ -6,14 +6,27 @@ use http::header::{
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 
+/// What speaks of one connection only (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+/// What of a request goes no further: two of these travel as fields of the tunnel's own.
+const REQUEST_ENDS: [HeaderName; 3] = [HOST, EXPECT, PROXY_AUTHORIZATION];
+/// What of an answer goes no further: no cookies.
+const ANSWER_ENDS: [HeaderName; 3] = [PROXY_AUTHENTICATE, SET_COOKIE, HeaderName::from_static("set-cookie2")];
+
 /// A request's fields as they go to the agent: without hop-by-hop ones, and without `Host` and `Expect`, which
 /// travel as fields of the tunnel's own.
 pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
     strip_hop_by_hop(&mut headers);
-    headers.remove(HOST);
-    headers.remove(EXPECT);
-    headers.remove(PROXY_AUTHORIZATION);
+    remove(&mut headers, &REQUEST_ENDS);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -24,9 +37,7 @@ pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
 /// domain: no cookies, no guessing of types, no scripts.
 pub(super) fn answer(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
-    headers.remove(SET_COOKIE);
-    headers.remove("set-cookie2");
+    remove(headers, &ANSWER_ENDS);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Beside the site's own policy: a browser obeys both.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
@@ -47,17 +58,17 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// RFC 9110, section 7.6.1: what speaks of one connection only, and what `Connection` names. `Trailer` goes through,
-/// as the trailers do.
+/// The list above, and what `Connection` names. `Trailer` goes through, as the trailers do.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_names(headers).collect();
     for name in named {
         headers.remove(name);
     }
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+    remove(headers, &HOP_BY_HOP);
+}
+
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
         headers.remove(name);
     }
 }
@@ -125,6 +136,15 @@ mod tests {
             ("x-ausername", "fred"),
         ]);
         assert_eq!(passed, expected);
+    }
+
+    #[test]
+    fn the_document_names_what_ends_here() {
+        let document = include_str!("../../../docs/headers.md");
+        let section = document.split("\n## ").find(|section| section.starts_with("At the relay")).unwrap();
+        for name in HOP_BY_HOP.iter().chain(&REQUEST_ENDS).chain(&ANSWER_ENDS) {
+            assert!(section.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]

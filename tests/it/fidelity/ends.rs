@@ -58,8 +58,10 @@ async fn a_short_answer_is_never_a_success() {
         let text = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{cut}");
         site.odd.on("short", [Step::say(&text), Step::Close]);
         for version in [Version::One, Version::Two] {
+            // Broken off, or told as a problem where its head had not left yet.
             let answer = site.get(version, "short").await;
-            assert!(answer.as_ref().is_err(), "{cut:?} over {version:?}: {answer:?}");
+            let whole = answer.as_ref().is_ok_and(|answer| answer.problem().is_none());
+            assert!(!whole, "{cut:?} over {version:?}: {answer:?}");
             tried += 1;
         }
     }

@@ -11,7 +11,7 @@ use super::*;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// An upstream that keeps heads and bodies as they came, and answers `ok`.
-async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub(super) async fn recording() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let log = Arc::<Mutex<Vec<String>>>::default();
     let kept = Arc::clone(&log);
     let (address, _) = upstream(move |mut peer, head| {
@@ -198,6 +198,7 @@ async fn a_reload_counts_from_the_next_call_on() {
     assert_eq!(world.get("/jira/anon/x").await.status, 200);
     let old = world.site.load_full();
     world.site.store(Arc::new(Site {
+        meters: Arc::default(),
         policy: Policy::compile(Vec::new()).into(),
         upstreams: old.upstreams.clone(),
         callers: Arc::clone(&old.callers),

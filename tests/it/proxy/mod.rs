@@ -4,8 +4,13 @@ mod bodies;
 mod calls;
 mod connections;
 mod crowd;
+mod fields;
+mod idempotency;
 mod identity;
+mod jql;
 mod links;
+mod policy;
+mod spellings;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,7 +28,7 @@ use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
 use outhaul::agent::pause::Pause;
-use outhaul::agent::policy::{Identity, Place, Policy, Rule};
+use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
 use outhaul::agent::proxy::Proxy;
 use outhaul::agent::upstream::{BoxError, Config, Upstream};
 use outhaul::common::clock::Clock;
@@ -98,12 +103,14 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         rule("GET|POST|PUT|DELETE /anon/**", Identity::Anonymous),
         rule("GET|POST|PUT /svc/**", Identity::Service("reader".parse().unwrap())),
         rule("GET /none/**", Identity::Service("missing".parse().unwrap())),
-        rule("GET /person/**", Identity::User),
+        rule("GET /person/**", Identity::User)
+            .with_terms(Terms { accept_relay_trust: true, ..Terms::default() }),
         rule("POST /small/**", Identity::Anonymous).with_max_body(Some(ByteSize(10))),
     ]);
     let proxy = Proxy::new(Arc::clone(&upstream), Arc::default());
     let site = Arc::new(ArcSwap::from_pointee(Site {
         policy: policy.into(),
+        meters: Arc::default(),
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
@@ -149,6 +156,24 @@ impl World {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// Puts the policy in force that a configuration with these tables has.
+    pub(super) fn follow(&self, tables: &str) {
+        let text = format!(
+            "[relay]\nurl = \"wss://r\"\n[upstream.jira]\nurl = \"http://j\"\n[service.reader]\nuser = \"r\"\n\
+             pat = {{ file = \"/x\" }}\n{tables}"
+        );
+        let config = outhaul::agent::config::Config::parse("agent.toml", &text).unwrap();
+        let old = self.site.load_full();
+        self.site.store(Arc::new(Site {
+            policy: config.policy,
+            meters: Arc::clone(&old.meters),
+            upstreams: old.upstreams.clone(),
+            callers: Arc::clone(&old.callers),
+            credentials: Arc::clone(&old.credentials),
+            rewriting: old.rewriting.clone(),
+        }));
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

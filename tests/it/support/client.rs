@@ -85,6 +85,12 @@ impl Client {
         tokio::time::timeout(Duration::from_secs(60), whole).await.map_err(std::io::Error::other)?
     }
 
+    /// A connection to write bytes of one's own to.
+    pub(crate) async fn raw(&self, host: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        self.tls.connect(ServerName::try_from(host.to_owned()).unwrap(), socket).await.unwrap()
+    }
+
     async fn exchange(&self, host: &str, mut request: Request<Bytes>) -> std::io::Result<Answer> {
         let socket = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let name = ServerName::try_from(host.to_owned()).unwrap();

@@ -154,7 +154,7 @@ impl CanonicalPath {
     }
 
     /// The decoded segments. There is always at least one; only the last may be empty.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
+    pub fn segments(&self) -> impl Iterator<Item = &str> + Clone {
         self.decoded.split('/').skip(1)
     }
 

@@ -2,47 +2,81 @@ use proptest::prelude::*;
 
 use super::*;
 
-const VECTORS: &str = include_str!("../../../../tests/vectors/paths.txt");
+#[path = "../../../../tests/vectors/read_paths.rs"]
+mod vectors;
 
-/// The file's own escapes for what would not survive an editor.
-fn raw(text: &str) -> String {
-    let mut raw = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        raw.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let code = after.strip_prefix('x').and_then(|hex| u8::from_str_radix(hex.get(..2)?, 16).ok());
-        if let Some(code) = code {
-            raw.push(char::from(code));
-            rest = &after[3..];
-        } else if let Some(after) = after.strip_prefix('s') {
-            raw.push(' ');
-            rest = after;
-        } else {
-            raw.push('\\');
-            rest = after;
-        }
-    }
-    raw + rest
-}
+use vectors::{Fate, spellings};
 
 #[test]
 fn every_spelling_is_read_as_written_down() {
-    let mut count = 0;
-    for line in VECTORS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some(rest) = line.strip_prefix("allow ") {
-            let (given, sent) = rest.split_once(" => ").unwrap();
-            let path = CanonicalPath::parse(&raw(given)).unwrap_or_else(|fault| panic!("{line}: {fault}"));
-            assert_eq!(path.as_str(), sent, "{line}");
-        } else {
-            let (reason, given) = line.strip_prefix("refuse ").unwrap().split_once(' ').unwrap();
-            let fault = CanonicalPath::parse(&raw(given)).err().map(PathFault::as_str);
-            assert_eq!(fault, Some(reason), "{line}");
+    let (mut counts, mut wrong) = ((0, 0), Vec::new());
+    for spelling in &spellings() {
+        let parsed = CanonicalPath::parse(&spelling.raw);
+        let fits = match (&spelling.fate, &parsed) {
+            (Fate::Allowed { sent, segments }, Ok(path)) => {
+                check(path);
+                counts.0 += 1;
+                path.as_str() == sent && path.segments().eq(segments)
+            }
+            (Fate::Refused(reason), Err(fault)) => {
+                counts.1 += 1;
+                fault.as_str() == reason
+            }
+            _ => false,
+        };
+        if !fits {
+            wrong.push(format!("{}\n    is {parsed:?}", spelling.line));
         }
-        count += 1;
     }
-    assert!(count >= 80, "{count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(counts.0 >= 150 && counts.1 >= 250, "{counts:?}");
 }
+
+#[test]
+fn every_reason_has_its_spellings() {
+    // Too long and the query's own reasons are no matter of a line.
+    let elsewhere = [PathFault::TooLong, PathFault::Query, PathFault::QueryCredentials];
+    let spellings = spellings();
+    for fault in ALL.iter().filter(|fault| !elsewhere.contains(fault)) {
+        let count = spellings
+            .iter()
+            .filter(|spelling| matches!(&spelling.fate, Fate::Refused(reason) if reason == fault.as_str()))
+            .count();
+        assert!(count >= 6, "{}: {count}", fault.as_str());
+    }
+}
+
+/// Two spellings that are sent alike are matched alike, and the other way round: no segment has two spellings.
+#[test]
+fn one_reading_has_one_spelling() {
+    let mut read = std::collections::HashMap::new();
+    for spelling in spellings() {
+        if let Fate::Allowed { sent, segments } = spelling.fate {
+            assert_eq!(read.entry(sent).or_insert_with(|| segments.clone()), &segments, "{}", spelling.line);
+        }
+    }
+    let distinct: std::collections::HashSet<_> = read.values().collect();
+    assert_eq!(distinct.len(), read.len());
+}
+
+const ALL: [PathFault; 16] = [
+    PathFault::NotAbsolute,
+    PathFault::AbsoluteForm,
+    PathFault::EmptySegment,
+    PathFault::DotSegment,
+    PathFault::EncodedSlash,
+    PathFault::Control,
+    PathFault::DoubleEncoding,
+    PathFault::Semicolon,
+    PathFault::Backslash,
+    PathFault::BadPercent,
+    PathFault::BadUtf8,
+    PathFault::Unencoded,
+    PathFault::Fragment,
+    PathFault::TooLong,
+    PathFault::Query,
+    PathFault::QueryCredentials,
+];
 
 #[test]
 fn an_empty_path_and_an_endless_one_are_refused() {

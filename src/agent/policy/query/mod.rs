@@ -1,8 +1,12 @@
-//! A query: passed byte for byte, but for what no query may hold.
+//! A query: passed byte for byte, but for what no query may hold; and what a rule may ask of it.
+
+mod conditions;
 
 use std::sync::Arc;
 
 use super::path::PathFault;
+pub(super) use conditions::Reading;
+pub use conditions::{QueryFault, QueryMiss, QueryTest};
 
 /// What follows the `?`, unchanged; or no query at all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -62,46 +66,4 @@ fn decode_name(name: &str) -> Vec<u8> {
 const CREDENTIALS: [&str; 2] = ["os_username", "os_password"];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_jql_needs_passes_unchanged() {
-        for raw in [
-            "",
-            "jql=project%20%3D%20DEMO%20AND%20text%20~%20%22a%26b%22&maxResults=50",
-            "jql=project+=+X&fields=a,b;c",
-            "a=%zz&a=%&b=\"<>[]{}|^`\\",
-            "x=os_username",
-        ] {
-            assert_eq!(Query::parse(Some(raw)).unwrap().as_str(), Some(raw));
-        }
-        assert_eq!(Query::parse(None).unwrap().as_str(), None);
-    }
-
-    #[test]
-    fn what_no_query_may_hold_is_refused() {
-        for (raw, fault) in [
-            ("a=b c", PathFault::Query),
-            ("a=\r\nX: y", PathFault::Query),
-            ("a=\u{0}", PathFault::Query),
-            ("a=\u{7f}", PathFault::Query),
-            ("a=ä", PathFault::Query),
-            ("a#b", PathFault::Fragment),
-            ("os_username=admin&os_password=x", PathFault::QueryCredentials),
-            ("a=b&os%5Fpassword=x", PathFault::QueryCredentials),
-            ("a;OS_USERNAME", PathFault::QueryCredentials),
-        ] {
-            assert_eq!(Query::parse(Some(raw)), Err(fault), "{raw}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_query_panics_and_every_accepted_one_is_unchanged(raw in "\\PC{0,60}|[%=&;0-9a-f_os]{0,60}") {
-            if let Ok(query) = Query::parse(Some(&raw)) {
-                proptest::prop_assert_eq!(query.as_str(), Some(raw.as_str()));
-            }
-        }
-    }
-}
+mod tests;
