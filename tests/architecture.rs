@@ -25,7 +25,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::admin", &[]),
     ("agent::callers", &["agent::state"]),
     // Some commands work on files, without a daemon.
-    ("agent::cli", &["agent::admin", "agent::config", "agent::connection", "agent::policy", "agent::state"]),
+    (
+        "agent::cli",
+        &[
+            "agent::admin",
+            "agent::config",
+            "agent::connection",
+            "agent::policy",
+            // What becomes of header fields, for `policy explain`.
+            "agent::proxy",
+            "agent::state",
+        ],
+    ),
     (
         "agent::config",
         &[
@@ -39,7 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent::connection", &["agent::front", "agent::state", "agent::counters"]),
-    ("agent::counters", &[]),
+    ("agent::counters", &["agent::policy"]),
     ("agent::credentials", &["agent::state"]),
     (
         "agent::front",

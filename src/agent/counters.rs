@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::policy::tools::refusals::Refusals;
 use crate::common::problem::Code;
 use crate::telemetry::metrics::Metrics;
 
@@ -24,6 +25,7 @@ struct Inner {
     replayed: Counter,
     /// The members of `answered`, from 2xx to 5xx.
     classes: [Counter; 4],
+    by_policy: Refusals,
 }
 
 /// One call under way, from its arrival to the end of its answer.
@@ -42,6 +44,7 @@ impl CallMetrics {
             refused: Labelled::default(),
             replayed: Counter::default(),
             classes,
+            by_policy: Refusals::default(),
         }))
     }
 
@@ -79,6 +82,11 @@ impl CallMetrics {
     /// Counts an answer of our own.
     pub fn refused(&self, code: Code) {
         self.0.refused.get_or_create(&[("code", code.as_str())]).inc();
+    }
+
+    /// What the policy refused, by caller and shape of path. Never on the metrics page: callers choose the labels.
+    pub fn by_policy(&self) -> &Refusals {
+        &self.0.by_policy
     }
 
     /// Calls under way now.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
     ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
     UpstreamStatus,
@@ -20,6 +21,7 @@ use super::front::Site;
 use super::idempotency::{Ledger, Usage};
 use super::pause::Pause;
 use super::policy::Policy;
+use super::policy::tools::{digest, refusals};
 use super::reload;
 use super::state::Enrolment;
 use super::upstream::Upstream;
@@ -112,6 +114,21 @@ impl House for Running {
                 Refused::new(StatusCode::UNPROCESSABLE_ENTITY, text)
             })
         })
+    }
+
+    fn refusals(&self) -> RefusalsReport {
+        let line = |refused: refusals::Refused| RefusedLine {
+            caller: refused.caller.to_string(),
+            upstream: refused.upstream.to_string(),
+            method: refused.method.to_string(),
+            shape: refused.shape,
+            calls: refused.calls,
+            code: refused.code.to_string(),
+            first: stamp(refused.first),
+            last: stamp(refused.last),
+        };
+        let (refused, other) = self.calls.by_policy().list();
+        RefusalsReport { since: stamp(self.started), refused: refused.into_iter().map(line).collect(), other }
     }
 
     fn callers(&self) -> Vec<CallerLine> {
@@ -209,5 +226,6 @@ fn policy_status(policy: &Policy) -> PolicyStatus {
         rules: policy.rules().len(),
         denials: policy.denials().len(),
         accept_relay_trust: trusting.count(),
+        digest: digest(policy),
     }
 }

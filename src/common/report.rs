@@ -7,6 +7,8 @@ use std::process::ExitCode;
 /// Exit codes of `sysexits.h`, so that a script can tell a typing error from an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
+    /// What was asked for was done, and something was found: a difference, an expectation that does not hold (1).
+    Found,
     /// The command line was wrong (64).
     Usage,
     /// Input data was wrong (65).
@@ -35,6 +37,7 @@ impl Exit {
     /// The number.
     pub fn code(self) -> u8 {
         match self {
+            Self::Found => 1,
             Self::Usage => 64,
             Self::Data => 65,
             Self::Unavailable => 69,

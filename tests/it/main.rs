@@ -18,6 +18,7 @@ mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
+mod policy_tools;
 mod proxy;
 mod relay;
 mod rivals;

@@ -1,14 +1,19 @@
-//! The policy with relay and agent as real processes: bodies that a rule looks into, and a reload.
+//! The policy with relay and agent as real processes: bodies that a rule looks into, and a reload; and the fuzz target
+//! of its decisions over its corpus and over random calls.
 
 use std::time::Duration;
 
 use http::{Request, StatusCode};
+use proptest::prelude::*;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::eventually;
 use crate::support::upstream::Upstream;
 use crate::support::world::{Running, World, host};
+
+#[path = "../../fuzz/bodies/calls.rs"]
+mod fuzz_calls;
 
 const RULES: &str = r#"[policy]
 max-held-body = "4 KB"
@@ -127,4 +132,30 @@ async fn provisioning_can_not_be_opened_to_callers() {
     let checked = world.agent(&["check-config"]).await;
     assert_eq!(checked.code, 78, "{checked:?}");
     assert!(checked.err.contains("never for callers") && checked.err.contains("^^^^"), "{checked:?}");
+}
+
+#[test]
+fn the_fuzz_corpus_passes() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/calls");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        fuzz_calls::run(&std::fs::read(entry.unwrap().path()).unwrap());
+        files += 1;
+    }
+    assert!(files >= 5, "{files}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_calls_pass_the_fuzz_body(
+        method in "GET|POST|PUT|DELETE|HEAD|OPTIONS|[a-z]{1,3}",
+        path in "(/(a|A|secret|rest|Rest|pat|api|2|%[67][0-9a-f]|b[a-z.]{0,3}c|d|x.json)){0,6}/?",
+        query in "(\\?((q|expand|mode|%6dode)=?(names|5|x|y|%|\\+|;|&|%2b|%00)*&?){0,4})?",
+        kind in "application/json(; charset=(utf-8|x))?|multipart/form-data|[a-z/]{0,6}",
+        body in r#"\{"k":("v"|true|1|"\\u0076")(,"(a|k)":(\[\]|\[1\]|\{\}))?\}|[{}\[\]":,ka1]{0,12}"#,
+    ) {
+        fuzz_calls::run(format!("{method} {path}{query}\n{kind}\n{body}").as_bytes());
+    }
 }

@@ -3,6 +3,7 @@
 //! The routes know the rest of the agent only as a [`House`], which `agent::run` builds. They run behind
 //! `net::local`, which says who may change things.
 
+pub mod refusals;
 mod routes;
 pub mod status;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::ids::CallerName;
 use crate::common::secret::Secret;
 use crate::net::local::Refused;
+use refusals::RefusalsReport;
 use status::Status;
 
 pub use routes::router;
@@ -31,6 +33,8 @@ pub trait House: Send + Sync + 'static {
     fn resume(&self) -> Result<(), Refused>;
     /// Reads the configuration again; gives the changed keys that need a restart.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>>;
+    /// What the policy refused since the start.
+    fn refusals(&self) -> RefusalsReport;
     /// The callers, by name.
     fn callers(&self) -> Vec<CallerLine>;
     /// Makes a caller; gives its key.

@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::refusals::RefusalsReport;
 use super::status::Status;
 use super::{CallerLine, House, NewKey};
 use crate::common::ids::CallerName;
@@ -25,6 +26,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/pause", post(pause))
         .route("/resume", post(resume))
         .route("/reload", post(reload))
+        .route("/policy/refusals", get(refusals))
         .route("/callers", get(callers).post(add))
         .route("/callers/{name}", delete(remove))
         .route("/callers/{name}/rotate", post(rotate))
@@ -48,6 +50,10 @@ async fn resume(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refus
 async fn reload(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
     let restart_needed = house.reload().await?;
     Ok(Json(json!({ "reloaded": true, "restart_needed": restart_needed })))
+}
+
+async fn refusals(State(house): Shared) -> Json<RefusalsReport> {
+    Json(house.refusals())
 }
 
 async fn callers(State(house): Shared) -> Json<Vec<CallerLine>> {

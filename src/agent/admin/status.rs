@@ -116,6 +116,9 @@ pub struct PolicyStatus {
     pub denials: usize,
     /// How many of the rules let a caller act as a person on the relay's word alone.
     pub accept_relay_trust: usize,
+    /// Tells this policy from another, for `policy explain`.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// About calls with an `Idempotency-Key`.
@@ -168,7 +171,7 @@ impl Status {
             }
         }
         let (config, calls) = (&self.config, self.calls);
-        let PolicyStatus { rules, denials, accept_relay_trust } = &self.policy;
+        let PolicyStatus { rules, denials, accept_relay_trust, digest: _ } = &self.policy;
         line(format_args!("\nPolicy   {rules} rules, {denials} that deny, from {}", config.file));
         if *accept_relay_trust > 0 {
             line(format_args!(
@@ -271,7 +274,7 @@ mod tests {
                     detail: Some("connection refused".to_owned()),
                 }],
             }],
-            policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3 },
+            policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
             idempotency: IdempotencyStatus {
                 keys: 2,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
 use super::{CallerLine, House, router};
 use crate::common::ids::CallerName;
@@ -38,7 +39,7 @@ impl House for Doll {
                 tunnels: Vec::new(),
             },
             upstreams: Vec::new(),
-            policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0 },
+            policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
             idempotency: IdempotencyStatus::default(),
         }
@@ -53,6 +54,19 @@ impl House for Doll {
     }
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
         Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
+    }
+    fn refusals(&self) -> RefusalsReport {
+        let line = RefusedLine {
+            caller: "bot".to_owned(),
+            upstream: "jira".to_owned(),
+            method: "POST".to_owned(),
+            shape: "/a/*".to_owned(),
+            calls: 3,
+            code: "policy-refused".to_owned(),
+            first: String::new(),
+            last: String::new(),
+        };
+        RefusalsReport { since: String::new(), refused: vec![line], other: 1 }
     }
     fn callers(&self) -> Vec<CallerLine> {
         let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
@@ -90,6 +104,9 @@ async fn every_route_does_what_it_says() {
     assert_eq!(client.get("/status").await.unwrap()["paused"], true);
     assert_eq!(client.post("/resume", &Value::Null).await.unwrap()["paused"], false);
     assert_eq!(client.post("/reload", &Value::Null).await.unwrap()["restart_needed"], json!(["relay.url"]));
+
+    let refusals = client.get("/policy/refusals").await.unwrap();
+    assert_eq!((&refusals["refused"][0]["shape"], &refusals["other"]), (&json!("/a/*"), &json!(1)));
 
     let key = client.post("/callers", &json!({"name": "bot"})).await.unwrap();
     assert_eq!(key["key"], "ohk_abc_secret");

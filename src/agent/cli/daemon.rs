@@ -29,7 +29,7 @@ pub fn ask(file: &Path, command: impl AsyncFnOnce(&Client) -> Result<(), Report>
 }
 
 /// What can still be read of a file with faults.
-fn socket_in(file: &Path) -> Option<PathBuf> {
+pub(super) fn socket_in(file: &Path) -> Option<PathBuf> {
     let text = crate::config::file::read_text(file, "configuration file", crate::config::MAX_FILE).ok()?;
     let (table, _) = DeTable::parse_recoverable(&text);
     let socket = match table.get_ref().get("admin").map(toml::Spanned::get_ref) {

@@ -17,6 +17,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use policy::Policy;
+
 use crate::common::limits::parse_duration;
 use crate::common::report::{Exit, Report};
 use crate::terminal::Generate;
@@ -82,30 +84,6 @@ pub struct Enrol {
     /// Enrol anew although this agent is enrolled already. The old identity is lost.
     #[arg(long)]
     pub replace: bool,
-}
-
-/// Looking at the policy.
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Tell which rule decides a call, and how.
-    Explain(Explain),
-    /// List the rules in the order in which they are tried.
-    List,
-}
-
-/// A call to explain.
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// The method, such as GET.
-    pub method: String,
-    /// The path as the upstream sees it, such as /rest/api/2/issue/TEST-1, with or without a query.
-    pub path: String,
-    /// As which caller. Without it: as a caller that no rule names.
-    #[arg(long, value_name = "NAME")]
-    pub caller: Option<String>,
-    /// To which upstream. Needed only if the site has several.
-    #[arg(long, value_name = "NAME")]
-    pub upstream: Option<String>,
 }
 
 /// Callers and their keys.

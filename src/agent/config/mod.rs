@@ -18,6 +18,7 @@ use toml::de::DeValue;
 use super::credentials::{self, Proof};
 use super::idempotency;
 use super::policy::Policy;
+use super::policy::tools::suggest::Shipped;
 use super::upstream as upstream_room;
 use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::limits::ByteSize;
@@ -114,6 +115,11 @@ impl Config {
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// The rules of the shipped profiles, as they would count for this application if they were in use.
+    pub fn shipped_rules(upstream: &UpstreamName) -> Vec<Shipped> {
+        policy::profile::shipped(upstream)
     }
 
     /// The options of a caller, whether the file names it or not.

@@ -10,7 +10,7 @@ use http_body::Body;
 use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 
-use crate::agent::policy::HeldBody;
+use crate::agent::policy::{HeldBody, held_too_large};
 use crate::agent::upstream::BoxError;
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Fault, Problem};
@@ -47,12 +47,12 @@ where
     let declared =
         head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > limit.0) {
-        return Err(too_large(limit));
+        return Err(held_too_large(limit));
     }
     let reading = Limited::new(body, limit.as_usize()).collect();
     let body = match tokio::time::timeout(patience, reading).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(limit)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(held_too_large(limit)),
         Ok(Err(_)) => {
             let text = "The body broke off before its end; nothing was sent.";
             return Err(Problem::new(Code::BadRequest, text).with_fault(Fault::Network));
@@ -74,15 +74,4 @@ where
         Some(trailers) => Either::Right(body.with_trailers(ready(Some(Ok(trailers))))),
     };
     Ok(Held { request: Request::from_parts(head, body), judged })
-}
-
-fn too_large(limit: ByteSize) -> Problem {
-    Problem::new(
-        Code::BodyTooLarge,
-        format!(
-            "A rule for this call looks into its body, which may then have at most {limit}. Send less, or ask the \
-             site's administrator to raise `max-held-body`."
-        ),
-    )
-    .with_extra("limit", limit.0)
 }

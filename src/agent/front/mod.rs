@@ -32,7 +32,9 @@ use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::idempotency::{Ledger, Limits};
 use super::pause::Pause;
-use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
+use super::policy::{
+    Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise, nobody_linked,
+};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
@@ -146,7 +148,11 @@ impl Front {
             }
         };
         let now = upstream.clock().now();
-        let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| refusal.problem())?;
+        let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| {
+            let problem = refusal.problem();
+            self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
+            problem
+        })?;
         let credential = credential(&permit, &site)?;
         let sending =
             Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
@@ -212,11 +218,7 @@ fn credential(permit: &Permit, site: &Site) -> Result<Option<Arc<Credential>>, P
     match permit.identity() {
         Identity::Anonymous => Ok(None),
         Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
-        Identity::User => Err(Problem::new(
-            Code::LinkRequired,
-            "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule \
-             with `as = { service = … }` until people can be linked.",
-        )),
+        Identity::User => Err(nobody_linked()),
     }
 }
 

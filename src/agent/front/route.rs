@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::agent::policy::route;
 use crate::agent::proxy::Proxy;
 use crate::common::ids::UpstreamName;
 
@@ -23,26 +24,10 @@ pub(super) fn split<'a>(
     upstreams: &'a HashMap<UpstreamName, Proxy>,
     host_form: bool,
 ) -> Option<Route<'a>> {
-    let after = path.strip_prefix('/')?;
-    let name = after.split('/').next().unwrap_or("");
-    let named = upstreams.get(name).map(|proxy| (proxy, name.len() + 1));
-    let found = named.or_else(|| {
-        let contexts = upstreams.values().filter(|_| host_form).filter_map(|proxy| {
-            let context = proxy.upstream().config().base_url.path.as_str();
-            let rest = path.strip_prefix(context)?;
-            let whole = !context.is_empty() && (rest.is_empty() || rest.starts_with('/'));
-            whole.then_some((proxy, context.len()))
-        });
-        let contexts: Vec<_> = contexts.collect();
-        let longest = contexts.iter().map(|(_, length)| *length).max()?;
-        let mut fitting = contexts.into_iter().filter(|(_, length)| *length == longest);
-        // Two applications under one context path: only their names tell them apart.
-        let first = fitting.next()?;
-        fitting.next().is_none().then_some(first)
-    });
-    let (proxy, length) = found?;
-    let (mount, rest) = path.split_at_checked(length)?;
-    Some(Route { proxy, mount, rest: if rest.is_empty() { "/" } else { rest } })
+    let contexts = upstreams.values().filter(|_| host_form);
+    let contexts = contexts.map(|proxy| (proxy, proxy.upstream().config().base_url.path.as_str()));
+    let split = route::split(path, |name| upstreams.get(name), contexts)?;
+    Some(Route { proxy: split.to, mount: split.mount, rest: split.rest })
 }
 
 #[cfg(test)]

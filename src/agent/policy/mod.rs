@@ -15,19 +15,20 @@ pub mod explain;
 mod hidden;
 mod matcher;
 mod path;
-mod permit;
 pub mod profiles;
 mod query;
 mod rate;
 mod refusal;
+pub mod route;
 mod rule;
 mod target;
+pub mod tools;
 mod trust;
 mod value;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use fnv::FnvHashMap;
 use http::Method;
 
 use crate::common::ids::{CallerName, UpstreamName};
@@ -36,14 +37,13 @@ use crate::common::limits::ByteSize;
 pub use always::{always_denied, always_denied_paths};
 pub use body::{BodyTest, HeldBody, JsonFault, Pointer, PointerFault};
 pub use content::{Content, ContentFault, MediaType, MediaTypeFault};
-pub use decide::{authorise, decide};
+pub use decide::{Permit, authorise, decide};
 pub use hidden::Earlier;
 use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};
-pub use permit::Permit;
 pub use query::{Query, QueryFault, QueryMiss, QueryTest};
 pub use rate::{MAX_COUNT, Meters, Rate, RateFault};
-pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear};
+pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear, held_too_large, nobody_linked};
 pub use rule::{Denial, Identity, Place, Rule, Terms, Tests};
 pub use target::{DeniedTarget, MAX_PARTS, Methods, Part, RuleFault, Target};
 pub use trust::{Channel, Demand, DemandFault, Lack, Trust};
@@ -89,7 +89,7 @@ impl Call {
 pub struct Policy {
     rules: Vec<Arc<Rule>>,
     denials: Vec<Arc<Denial>>,
-    upstreams: HashMap<UpstreamName, Compiled>,
+    upstreams: FnvHashMap<UpstreamName, Compiled>,
     max_held_body: ByteSize,
 }
 
@@ -114,7 +114,7 @@ impl Policy {
 
     /// Compiles the rules that allow and those that deny.
     pub fn with_denials(rules: Vec<Rule>, denials: Vec<Denial>) -> Self {
-        let mut upstreams: HashMap<UpstreamName, Compiled> = HashMap::new();
+        let mut upstreams: FnvHashMap<UpstreamName, Compiled> = FnvHashMap::default();
         for (rule, number) in rules.iter().zip(0..) {
             let compiled = upstreams.entry(rule.upstream().clone()).or_default();
             compiled.allowed.insert(rule.allow().pattern(), rule.callers(), number);

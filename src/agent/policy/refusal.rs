@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::ids::CallerName;
+use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
 
 use super::decide::fits_content;
@@ -278,6 +279,27 @@ fn misses(rule: &Rule, call: &Call) -> Vec<Miss> {
 
 fn body_miss(pointer: &str, test: &Test) -> String {
     format!("{pointer} must {test}")
+}
+
+/// The refusal of a body that rules look into and that is larger than may be held.
+pub fn held_too_large(limit: ByteSize) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!(
+            "A rule for this call looks into its body, which may then have at most {limit}. Send less, or ask the \
+             site's administrator to raise `max-held-body`."
+        ),
+    )
+    .with_extra("limit", limit.0)
+}
+
+/// The refusal of a call that a rule makes as the person it is for.
+pub fn nobody_linked() -> Problem {
+    Problem::new(
+        Code::LinkRequired,
+        "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule with \
+         `as = { service = … }` until people can be linked.",
+    )
 }
 
 /// More near misses than a person reads.

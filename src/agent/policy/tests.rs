@@ -1,4 +1,3 @@
-use super::explain::explain;
 use super::*;
 use crate::common::clock::Clock;
 use crate::common::problem::Code;
@@ -103,54 +102,6 @@ fn a_refusal_tells_the_callers_own_near_misses_only() {
     assert!(!problem.detail.contains("writer") && !problem.detail.contains("DELETE"), "{}", problem.detail);
     let never = permit(&policy(), &call("TRACE", "/status", "x")).unwrap_err().problem();
     assert_eq!(never.code, Code::MethodRefused);
-}
-
-#[test]
-fn explanations_read_like_this() {
-    let policy = policy();
-    let text = |method: &str, target: &str, caller: &str| {
-        let caller = (!caller.is_empty()).then(|| caller.parse().unwrap());
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        explain(&policy, &method, &"jira".parse().unwrap(), target, caller.as_ref()).to_string()
-    };
-    assert_eq!(
-        text("POST", "/rest/api/2/issue/%41/comment?x=y", "bot"),
-        "\
-allowed: POST /rest/api/2/issue/A/comment
-  upstream  jira
-  caller    bot
-  rule      agent.toml:2: POST /rest/api/2/issue/*/comment
-  why       reason 2
-  for       bot
-  as        the linked user
-  max-body  64 KB
-"
-    );
-    let refused = text("POST", "/rest/api/2/issue/A/comment", "");
-    for part in [
-        "refused: POST",
-        "the caller sees 403 policy-refused: No rule",
-        "near      agent.toml:2: POST /rest/api/2/issue/*/comment (it is for bot)",
-        "near      agent.toml:3: GET|POST /rest/** (it is for admin)",
-    ] {
-        assert!(refused.contains(part), "{refused}");
-    }
-    assert!(text("GET", "/nothing", "").contains("no rule is about this path"));
-    assert!(text("GET", "/status/", "").contains("hint      /status would be allowed"));
-    assert!(text("GET", "/jira/status", "").contains("hint      /status would be allowed"));
-    assert!(text("GET", "/a/../b", "").contains("sees 400 ambiguous-path"));
-    assert!(text("GET", "/status?os_username=x", "").contains("sees 400 bad-request"));
-    assert!(text("TRACE", "/status", "").contains("sees 405 method-refused"));
-}
-
-#[test]
-fn explanations_are_json_too() {
-    let explanation = explain(&policy(), &Method::PUT, &"jira".parse().unwrap(), "/status", None);
-    let json = serde_json::to_value(&explanation).unwrap();
-    assert_eq!(json["allowed"], false);
-    assert_eq!(json["answer"]["code"], "policy-refused");
-    assert_eq!(json["near"][0]["rule"]["place"], "agent.toml:5");
-    assert_eq!(json["near"][0]["because"], "it allows GET, HEAD");
 }
 
 #[test]

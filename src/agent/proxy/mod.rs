@@ -24,6 +24,7 @@ use body::Begun;
 pub use body::{FrontBody, Piece};
 pub use identity::Expected;
 use identity::Verdict;
+pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
@@ -89,8 +90,10 @@ impl Proxy {
         }
         let own = self.upstream.config().max_request_body;
         let limit = permit.max_body().map_or(own, |rule| rule.min(own)).0;
-        if prepared.length.is_some_and(|length| length > limit) {
-            return Err(problems::too_large(limit));
+        // A body that was held is known to be too long even if nobody said so.
+        let at_least = request.body().size_hint().lower();
+        if prepared.length.unwrap_or(at_least).max(at_least) > limit {
+            return Err(too_large(limit));
         }
         let clock = self.upstream.clock();
         let body = request.into_body();

@@ -90,7 +90,7 @@ pub(super) fn of(fault: &SendFault, method: &Method, upstream: &Upstream, limit:
 }
 
 /// A body over the limit.
-pub(super) fn too_large(limit: u64) -> Problem {
+pub fn too_large(limit: u64) -> Problem {
     Problem::new(
         Code::BodyTooLarge,
         format!(

@@ -136,6 +136,16 @@ async fn a_body_that_is_looked_into_has_a_bound_and_others_have_not() {
     let request = Request::post("/jira/issue").header("content-type", "text/plain");
     let request = request.header(header::CONTENT_LENGTH, large.len());
     assert_eq!(read(world.call(request.body(Full::from(large)).unwrap()).await).await.status, 200);
+    // The rule's own limit is the smaller one: also without a length it is kept before anything is sent.
+    sent(&log);
+    world.follow(&rule(&format!("{IN_DEMO}\nmax-body = \"20 B\"")));
+    let request = Request::post("/jira/issue").header("content-type", JSON);
+    let request = request.body(Full::from(r#"{"fields":{"project":{"key":"DEMO"}}}"#)).unwrap();
+    assert_eq!(
+        read(world.call(request).await).await.problem(),
+        problem("body-too-large", "not-sent", "never")
+    );
+    world.follow(&rules);
     // A length that is not true is found out before anything is sent.
     sent(&log);
     let request =

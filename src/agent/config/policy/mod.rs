@@ -1,7 +1,7 @@
 //! `[policy]`, its rules and its profiles.
 
 mod conditions;
-mod profile;
+pub(super) mod profile;
 mod rule;
 
 use super::{As, meant, only};

@@ -2,6 +2,7 @@
 
 use super::{As, Known, callers, check_upstream, identity, only, rule};
 use crate::agent::policy::profiles::{self, Profile};
+use crate::agent::policy::tools::suggest::Shipped;
 use crate::agent::policy::{Identity, Place, Rule, Target, Terms, Tests};
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::report::Report;
@@ -151,6 +152,31 @@ fn instantiate(
             rules.push(rule);
         }
     }
+}
+
+/// The rules of all profiles as they would count for an application, for suggestions; each once.
+pub(in crate::agent::config) fn shipped(upstream: &UpstreamName) -> Vec<Shipped> {
+    let mut shipped: Vec<Shipped> = Vec::new();
+    for profile in profiles::ALL {
+        // A test reads them all: one that can't be read suggests nothing.
+        let templates = template(profile).unwrap_or_default();
+        let count = templates.len();
+        for Template { allow, why, place, tests, part } in templates {
+            // What it includes is another profile's.
+            if shipped.iter().any(|before| *before.rule.place() == place) {
+                continue;
+            }
+            let rule = Rule::new(allow, why, upstream.clone(), Identity::User, place).with_tests(tests);
+            shipped.push(Shipped {
+                profile: profile.name,
+                for_callers: profile.for_callers,
+                part,
+                rule,
+                count,
+            });
+        }
+    }
+    shipped
 }
 
 /// The rules of a profile, those that it includes first.

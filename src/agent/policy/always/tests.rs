@@ -20,7 +20,7 @@ fn the_list_is_read_whole_and_says_where_each_entry_stands() {
     }
 }
 
-/// From the fact sheet of Jira Data Center.
+/// The places of Jira Data Center, and of Bitbucket for tokens.
 #[test]
 fn each_place_is_denied_in_every_spelling() {
     for place in [

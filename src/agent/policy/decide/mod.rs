@@ -1,5 +1,7 @@
 //! The decision.
 
+mod permit;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,8 +10,9 @@ use crate::common::limits::ByteSize;
 use super::query::Reading;
 use super::refusal::{self, Reason, Refusal, Unclear};
 use super::{
-    Call, Compiled, Denial, Identity, Lack, MediaType, Meters, Methods, Permit, Policy, Rule, always_denied,
+    Call, Compiled, Denial, Identity, Lack, MediaType, Meters, Methods, Policy, Rule, always_denied,
 };
+pub use permit::Permit;
 
 /// Decides a call and counts it where its rule has a rate.
 pub fn authorise(policy: &Policy, meters: &Meters, call: Call, now: Instant) -> Result<Permit, Refusal> {

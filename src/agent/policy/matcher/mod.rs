@@ -5,7 +5,7 @@
 
 mod tree;
 
-use std::collections::HashMap;
+use fnv::FnvHashMap;
 
 use super::path::CanonicalPath;
 use super::target::Part;
@@ -22,7 +22,7 @@ pub(super) struct Ends {
     /// All, in order.
     pub(super) all: Vec<u32>,
     anybody: Vec<u32>,
-    named: HashMap<CallerName, Vec<u32>>,
+    named: FnvHashMap<CallerName, Vec<u32>>,
 }
 
 impl Ends {

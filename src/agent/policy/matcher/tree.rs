@@ -1,7 +1,8 @@
 //! The tree itself, with anything at the ends of its patterns.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+use fnv::FnvHashMap;
 
 use super::super::target::Part;
 
@@ -14,7 +15,7 @@ pub(in super::super) struct Tree<L> {
 /// Where a run of segments leads.
 #[derive(Debug, Default)]
 struct Node<L> {
-    literals: HashMap<Box<str>, Node<L>>,
+    literals: FnvHashMap<Box<str>, Node<L>>,
     globs: Globs<L>,
     any: Option<Box<Node<L>>>,
     /// For patterns that end here.
@@ -28,7 +29,7 @@ struct Node<L> {
 struct Globs<L> {
     /// The lengths that occur: a few, however many globs there are.
     lengths: Vec<(usize, usize)>,
-    nodes: HashMap<Box<str>, HashMap<Box<str>, Node<L>>>,
+    nodes: FnvHashMap<Box<str>, FnvHashMap<Box<str>, Node<L>>>,
 }
 
 impl<L: Default> Globs<L> {

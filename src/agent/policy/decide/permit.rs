@@ -7,7 +7,7 @@ use http::Method;
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::limits::ByteSize;
 
-use super::{Call, CanonicalPath, Identity, Rule};
+use super::super::{Call, CanonicalPath, Identity, Rule};
 
 /// The right to send one call. Only [`authorise`](super::authorise) makes it.
 #[derive(Debug, Clone)]
