@@ -13,11 +13,11 @@ use super::ExchangeFault;
 use super::body::TunnelBody;
 use super::shared::{Shared, StreamFault, StreamHandle, keep_waker};
 use crate::tunnel::code::ResetCode;
-use crate::tunnel::head::{Open, RequestHead, ResponseHead};
+use crate::tunnel::head::{RequestHead, ResponseHead};
 
 pub(super) async fn request<B>(
     shared: &Arc<Shared>,
-    head: RequestHead,
+    head: &RequestHead,
     body: B,
     hold: bool,
 ) -> Result<Response<TunnelBody>, ExchangeFault>
@@ -27,7 +27,7 @@ where
 {
     let ended = body.is_end_stream();
     let to_head = head.method == Method::HEAD;
-    let handle = Arc::new(shared.open(&Open::Http(Box::new(head)), hold, ended)?);
+    let handle = Arc::new(shared.open(|session| session.open_http(head, hold && !ended), ended)?);
     let guard = CancelOnDrop(Some(Arc::clone(&handle)));
     if !ended {
         let mut upload = Box::pin(upload(Arc::clone(&handle), body));

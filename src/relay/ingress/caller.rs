@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::body::{AnswerBody, CallerBody, Upload, UploadFault};
 use super::connection::Connection;
 use super::headers;
-use super::route::{Route, authority, clean, host_of};
+use super::route::{Route, authority, clean};
 use crate::common::ids::{RequestId, SiteName};
 use crate::common::problem::{Code, Fault, Outcome, Problem, Retry};
 use crate::net::tunnel::{ExchangeFault, Tunnel, TunnelBody};
@@ -70,8 +70,7 @@ impl Call<'_> {
         let (parts, body) = request.into_parts();
         check_method(&parts)?;
         check_coding(&parts.headers)?;
-        let authority = authority(&parts.uri, &parts.headers, self.connection.http2)?;
-        let host = host_of(&authority).unwrap_or_default();
+        let (authority, host) = authority(&parts.uri, &parts.headers, self.connection.http2)?;
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).to_owned();
         let route = inner.names.route(&host, &target)?;
         let site = inner.registry.site(route.site).ok_or_else(|| unknown(route.site))?;
@@ -93,7 +92,7 @@ impl Call<'_> {
             authority,
             target: target.clone(),
             route_length: route.route_length,
-            peer: self.connection.peer.ip().to_canonical().to_string(),
+            peer: self.connection.peer_text.clone(),
             headers: headers::request(parts.headers),
         };
         let response = if body.is_end_stream() {
@@ -115,7 +114,7 @@ impl Call<'_> {
         let mut left = ATTEMPTS;
         loop {
             let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
-            let request = found.line.request(head.clone(), Empty::<Bytes>::new(), false);
+            let request = found.line.request(&head, Empty::<Bytes>::new(), false);
             let limit = self.connection.inner.limits.first_byte_time;
             left -= 1;
             match tokio::time::timeout(limit, request).await {
@@ -145,7 +144,7 @@ impl Call<'_> {
         self.upload = Some(Arc::clone(&upload));
         let (http2, patience) = (self.connection.http2, limits.body_idle_time);
         let body = CallerBody::new(body, http2, limits.body_size.0, patience, Arc::clone(&upload));
-        let mut request = std::pin::pin!(found.line.request(head, body, hold));
+        let mut request = std::pin::pin!(found.line.request(&head, body, hold));
         let mut wait = limits.first_byte_time;
         loop {
             tokio::select! {

@@ -20,11 +20,12 @@ use super::io::{Linger, Watched};
 use super::places::Place;
 use super::{Inner, Limits, agent, caller};
 use crate::common::tasks::Tasks;
+use crate::net::dial::Prefixed;
 use crate::net::websocket;
 use crate::relay::metrics::Counted;
 
 /// The socket as hyper holds it.
-pub(super) type Socket = TokioIo<Watched<TlsStream<TcpStream>>>;
+pub(super) type Socket = TokioIo<Watched<TlsStream<Prefixed<TcpStream>>>>;
 
 /// What a connection holds as long as it lives, also as a tunnel.
 pub(super) struct Held {
@@ -36,6 +37,8 @@ pub(super) struct Held {
 pub(super) struct Connection {
     pub(super) inner: Arc<Inner>,
     pub(super) peer: SocketAddr,
+    /// Its address as agents are told.
+    pub(super) peer_text: String,
     pub(super) http2: bool,
     pub(super) answers: Answers,
     pub(super) linger: Linger,
@@ -46,7 +49,7 @@ pub(super) struct Connection {
 
 pub(super) async fn serve(
     inner: Arc<Inner>,
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<Prefixed<TcpStream>>,
     peer: SocketAddr,
     held: Held,
     stop: CancellationToken,
@@ -58,6 +61,7 @@ pub(super) async fn serve(
     let connection = Arc::new(Connection {
         inner,
         peer,
+        peer_text: peer.ip().to_canonical().to_string(),
         http2,
         answers: Answers::default(),
         linger: linger.clone(),
