@@ -192,14 +192,14 @@ fn identity(state: &State, config: &Config) -> Result<Identity, Report> {
 }
 
 /// Puts what the tunnel knows of a call where the front looks for it.
-fn announce(head: &RequestHead, extensions: &mut Extensions) {
+fn announce(head: RequestHead, extensions: &mut Extensions) {
     extensions.insert(Arrival {
         request_id: head.request_id,
         scheme: head.scheme,
-        authority: head.authority.clone(),
-        target: head.target.clone(),
+        authority: head.authority,
+        target: head.target,
         route_length: head.route_length,
-        peer: head.peer.clone(),
+        peer: head.peer,
         way: Way::Terminated,
     });
 }

@@ -137,7 +137,7 @@ codes! {
     /// The answer was made as somebody else.
     IdentityMismatch = "identity-mismatch", BAD_GATEWAY, Site, Never, OutcomeUnknown, "The application answered as another user";
     /// The service's own credential is dead.
-    NeedsReauth = "needs-reauth", BAD_GATEWAY, Site, Never, NotSent, "The stored credential is no longer valid";
+    NeedsReauth = "needs-reauth", BAD_GATEWAY, Site, Never, OutcomeUnknown, "The stored credential is no longer valid";
     /// A credential that the policy names is missing at the agent.
     CredentialMissing = "credential-missing", BAD_GATEWAY, Agent, Never, NotSent, "The credential for this call is missing at the agent";
     /// A call with this key is under way. The same call with the same key may be sent again.

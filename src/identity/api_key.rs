@@ -77,6 +77,11 @@ impl ApiKey {
     }
 }
 
+/// Whether the byte is in [`ALPHABET`].
+fn is_letter(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z' | b'2'..=b'9')
+}
+
 impl FromStr for ApiKey {
     type Err = ApiKeyFault;
     fn from_str(text: &str) -> Result<Self, ApiKeyFault> {
@@ -104,7 +109,7 @@ impl ApiKeyId {
 impl FromStr for ApiKeyId {
     type Err = ApiKeyFault;
     fn from_str(text: &str) -> Result<Self, ApiKeyFault> {
-        if text.len() == ID_LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte)) {
+        if text.len() == ID_LENGTH && text.bytes().all(is_letter) {
             Ok(Self(text.into()))
         } else {
             Err(ApiKeyFault)

@@ -24,9 +24,10 @@ pub const PATH: &str = "/agent/v1";
 /// What both ends speak.
 pub const SUBPROTOCOL: &str = "outhaul.v1";
 
-/// Bounds at the relay, which holds many sockets that are mostly idle.
+/// Bounds at the relay, which holds many sockets that are mostly idle: each keeps a buffer of this size. A longer message
+/// gets room of its own when its length is known.
 pub fn relay_config() -> WebSocketConfig {
-    config(8 * 1024)
+    config(2 * 1024)
 }
 
 /// Bounds at the agent, which holds two.

@@ -29,7 +29,7 @@ use crate::net::pages;
 use crate::net::reload::{POLL_EVERY, keep_certificate};
 use crate::net::tls::{Certificates, server_config};
 use crate::telemetry::logging;
-use crate::terminal::{say, say_json};
+use crate::terminal::{one_thread, say, say_json};
 use crate::tunnel::code::{CloseCode, DrainCode};
 
 /// `run`: until SIGTERM or SIGINT.
@@ -37,7 +37,7 @@ pub fn run(config: &Config) -> Result<(), Report> {
     logging::start(&config.log.filter, config.log.format)
         .map_err(|fault| Report::new(Exit::Config, fault))?;
     let runtime = match config.server.threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        1 => one_thread().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     };
     let runtime = runtime.map_err(|error| Report::from_error(Exit::System, &error))?;

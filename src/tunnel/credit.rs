@@ -9,6 +9,16 @@ use std::time::{Duration, Instant};
 /// What every stream may send before any CREDIT, both ways. Part of protocol version 1.
 pub const INITIAL_WINDOW: u32 = 256 * 1024;
 
+/// What a line of this delay can have on its way at [`FASTEST`]. Beyond that, bytes would only wait at this end: a
+/// program that passes them on looks fast until the buffers behind it are full.
+fn most_in_flight(round_trip: Duration) -> u32 {
+    let bytes = round_trip.as_micros().saturating_mul(FASTEST);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Bytes a microsecond that one stream is expected to move at most.
+const FASTEST: u128 = 400;
+
 /// The receiving side's account of one direction of one stream.
 #[derive(Debug, Clone)]
 pub struct ReceiveWindow {
@@ -73,7 +83,9 @@ impl ReceiveWindow {
             let since = now.saturating_duration_since(last);
             // A quarter of the window was read: at this rate the whole takes four times as long.
             if since * 4 < round_trip * 2 {
-                self.grow(budget);
+                // Far too small, it need not be doubled step by step: each step may cost a round trip.
+                let times = if since * 4 < round_trip / 4 { 4 } else { 2 };
+                self.grow(times, most_in_flight(round_trip), budget);
             } else if since > (round_trip * 16).max(Duration::from_millis(200)) {
                 self.shrink(budget);
             }
@@ -84,8 +96,11 @@ impl ReceiveWindow {
         grant
     }
 
-    fn grow(&mut self, budget: &mut GrowthBudget) {
-        let wish = self.target.min(budget.max_window.saturating_sub(self.target));
+    fn grow(&mut self, times: u32, most: u32, budget: &mut GrowthBudget) {
+        let wish = self
+            .target
+            .saturating_mul(times - 1)
+            .min(budget.max_window.min(most).saturating_sub(self.target));
         let growth = u32::try_from(budget.left).unwrap_or(u32::MAX).min(wish);
         self.target += growth;
         budget.left -= u64::from(growth);
@@ -132,6 +147,23 @@ mod tests {
         assert_eq!(window.target(), 4 << 20);
         window.release(&mut budget);
         assert_eq!(budget.left, 8 << 20);
+    }
+
+    #[test]
+    fn a_near_line_grows_no_further_than_it_can_hold() {
+        for (round_trip, most) in
+            [(Duration::from_micros(300), INITIAL_WINDOW), (Duration::from_millis(5), 2_000_000)]
+        {
+            let mut window = ReceiveWindow::new(false);
+            let mut budget = GrowthBudget { max_window: 16 << 20, left: 64 << 20 };
+            let now = start();
+            for _ in 0..200 {
+                let size = window.target() / 4;
+                assert!(window.receive(size));
+                window.read(size, now, Some(round_trip), &mut budget);
+            }
+            assert_eq!(window.target(), most);
+        }
     }
 
     #[test]

@@ -114,20 +114,7 @@ impl Open {
     /// Writes the payload.
     pub fn encode(&self, out: &mut impl BufMut) -> Result<(), HeadFault> {
         match self {
-            Self::Http(head) => {
-                out.put_u8(KIND_HTTP);
-                out.put_slice(head.request_id.as_bytes());
-                put_short(out, head.method.as_str().as_bytes())?;
-                out.put_u8(match head.scheme {
-                    Scheme::Https => 1,
-                    Scheme::Http => 0,
-                });
-                put_short(out, head.authority.as_bytes())?;
-                put_short(out, head.target.as_bytes())?;
-                out.put_u16(head.route_length);
-                put_short(out, head.peer.as_bytes())?;
-                put_headers(out, &head.headers)
-            }
+            Self::Http(head) => head.encode(out),
             Self::Bytes(head) => {
                 out.put_u8(KIND_BYTES);
                 put_short(out, head.purpose.as_bytes())?;
@@ -187,6 +174,24 @@ impl Open {
         };
         end(input)?;
         Ok(open)
+    }
+}
+
+impl RequestHead {
+    /// Writes the payload of the OPEN that begins this exchange.
+    pub fn encode(&self, out: &mut impl BufMut) -> Result<(), HeadFault> {
+        out.put_u8(KIND_HTTP);
+        out.put_slice(self.request_id.as_bytes());
+        put_short(out, self.method.as_str().as_bytes())?;
+        out.put_u8(match self.scheme {
+            Scheme::Https => 1,
+            Scheme::Http => 0,
+        });
+        put_short(out, self.authority.as_bytes())?;
+        put_short(out, self.target.as_bytes())?;
+        out.put_u16(self.route_length);
+        put_short(out, self.peer.as_bytes())?;
+        put_headers(out, &self.headers)
     }
 }
 

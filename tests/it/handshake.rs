@@ -177,8 +177,8 @@ impl Bench {
         let state = Arc::new(State::open(folder).unwrap());
         let identity = state.identity().unwrap().unwrap();
         let tasks = Tasks::new();
-        let announce = |head: &RequestHead, extensions: &mut http::Extensions| {
-            extensions.insert(head.peer.clone());
+        let announce = |head: RequestHead, extensions: &mut http::Extensions| {
+            extensions.insert(head.peer);
         };
         let clock = Clock::system();
         let connection =
@@ -213,7 +213,7 @@ impl Bench {
         // The agent is there a moment before its CONFIRM has reached the relay.
         eventually("the tunnel", PATIENCE, async || self.tunnel(slot).is_some()).await;
         let tunnel = self.tunnel(slot).unwrap();
-        let response = tunnel.request(head, Empty::<Bytes>::new(), false).await.unwrap();
+        let response = tunnel.request(&head, Empty::<Bytes>::new(), false).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
@@ -361,7 +361,8 @@ async fn a_caller_that_goes_cancels_the_service() {
     let agent = Bench::agent_with(&config, &bench.state(), &service);
     bench.call(0).await;
     let tunnel = bench.tunnel(0).unwrap();
-    let calling = tunnel.request(Bench::head("/s/acme/hang"), Empty::<Bytes>::new(), false);
+    let hang = Bench::head("/s/acme/hang");
+    let calling = tunnel.request(&hang, Empty::<Bytes>::new(), false);
     let caller_goes = Box::pin(tokio::time::timeout(Duration::from_millis(500), calling));
     let (gone, ()) = tokio::join!(caller_goes, async {
         eventually("the call", PATIENCE, async || service.hanging() == 1).await;
@@ -372,11 +373,10 @@ async fn a_caller_that_goes_cancels_the_service() {
     // A tunnel that is lost takes its calls with it.
     bench.call(1).await;
     let second = bench.tunnel(1).unwrap();
-    let lost =
-        tokio::join!(second.request(Bench::head("/s/acme/hang"), Empty::<Bytes>::new(), false), async {
-            eventually("the call", PATIENCE, async || service.hanging() == 1).await;
-            second.close(CloseCode::Internal, "test");
-        });
+    let lost = tokio::join!(second.request(&hang, Empty::<Bytes>::new(), false), async {
+        eventually("the call", PATIENCE, async || service.hanging() == 1).await;
+        second.close(CloseCode::Internal, "test");
+    });
     assert!(lost.0.is_err());
     eventually("the call is dropped", PATIENCE, async || service.hanging() == 0).await;
     agent.stop().await;

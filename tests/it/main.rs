@@ -12,14 +12,18 @@ mod agent;
 mod cluster;
 mod doors;
 mod faults;
+mod fidelity;
 mod handshake;
 mod net;
+mod once;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
 mod proxy;
 mod relay;
+mod rivals;
 mod rules;
+mod smuggling;
 mod support;
 mod tunnel;
 mod whole_way;

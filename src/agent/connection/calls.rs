@@ -19,7 +19,7 @@ use crate::tunnel::code::DrainCode;
 use crate::tunnel::head::{BytesHead, RequestHead};
 
 /// Puts what the tunnel knows about a call into its extensions.
-pub type Announce = fn(&RequestHead, &mut Extensions);
+pub type Announce = fn(RequestHead, &mut Extensions);
 
 /// Hands each call to its own clone of the service. One for each tunnel.
 pub struct Calls<S> {
@@ -82,7 +82,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin,
     B::Error: std::fmt::Display,
 {
-    let IncomingCall { head, body, mut reply } = call;
+    let IncomingCall { mut head, body, mut reply } = call;
     let id = head.request_id;
     let Some(uri) = uri(&head.target, head.route_length) else {
         let problem =
@@ -93,8 +93,8 @@ where
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri;
-    announce(&head, request.extensions_mut());
-    *request.headers_mut() = head.headers;
+    *request.headers_mut() = std::mem::take(&mut head.headers);
+    announce(head, request.extensions_mut());
     let answering = async {
         match poll_fn(|context| service.poll_ready(context)).await {
             Ok(()) => service.call(request).await,

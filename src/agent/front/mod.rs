@@ -83,14 +83,14 @@ impl Front {
         Self { keyed: Arc::new(Keyed { ledger, tasks }), ..self }
     }
 
-    async fn answer<B>(self, request: Request<B>) -> Response<FrontBody>
+    async fn answer<B>(self, mut request: Request<B>) -> Response<FrontBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let under_way = self.metrics.begin();
         let head = *request.method() == Method::HEAD;
-        let (id, result) = match request.extensions().get::<Arrival>().cloned() {
+        let (id, result) = match request.extensions_mut().remove::<Arrival>() {
             Some(arrival) => (arrival.request_id, self.pass(request, &arrival).await),
             None => (RequestId::generate(), Err(no_arrival())),
         };

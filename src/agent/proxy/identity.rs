@@ -3,7 +3,7 @@
 //! A dead token is not always refused. On resources open to everybody Jira then answers as `anonymous`, with 200;
 //! passed on, that would be a success with the wrong identity.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 const HEADER: &str = "x-ausername";
 const ANONYMOUS: &str = "anonymous";
@@ -33,16 +33,16 @@ pub enum Verdict {
 impl Expected<'_> {
     /// Judges the head of an answer.
     pub fn judge(self, status: StatusCode, headers: &HeaderMap) -> Verdict {
-        let mut seen = headers.get_all(HEADER).iter().map(|value| decode(value.as_bytes()));
+        let mut seen = headers.get_all(HEADER).iter().map(HeaderValue::as_bytes);
         match self {
             Self::Unchecked => Verdict::Right,
-            Self::Anonymous => match seen.find(|name| !same(name, ANONYMOUS)) {
+            Self::Anonymous => match seen.find(|name| !names(name, ANONYMOUS)).map(decode) {
                 None => Verdict::Right,
                 Some(name) => Verdict::Wrong(name),
             },
             Self::User(user) => {
                 let named = headers.contains_key(HEADER);
-                let other = seen.find(|name| !same(name, user));
+                let other = seen.find(|name| !names(name, user)).map(decode);
                 match other {
                     None if named || !status.is_success() => {
                         if status == StatusCode::UNAUTHORIZED {
@@ -60,6 +60,11 @@ impl Expected<'_> {
             }
         }
     }
+}
+
+/// Whether a header names the user. Most names are written plainly, and need no decoding.
+fn names(value: &[u8], user: &str) -> bool {
+    (value == user.as_bytes() && !value.contains(&b'%')) || same(&decode(value), user)
 }
 
 /// Jira's user names have no case: it stores them in lower case.

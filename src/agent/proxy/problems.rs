@@ -12,8 +12,8 @@ fn under_way(problem: Problem, method: &Method) -> Problem {
 }
 
 /// The outcome of a body that broke off after the head had left.
-fn half_sent(problem: Problem, method: &Method) -> Problem {
-    if method.is_safe() { problem } else { problem.with_outcome(Outcome::OutcomeUnknown) }
+fn half_sent(problem: Problem) -> Problem {
+    problem.with_outcome(Outcome::OutcomeUnknown)
 }
 
 /// For the fault of one call.
@@ -75,18 +75,16 @@ pub(super) fn of(fault: &SendFault, method: &Method, upstream: &Upstream, limit:
             ),
             method,
         ),
-        SendFault::CallerTooSlow(waited) => half_sent(
-            Problem::new(Code::CallerTooSlow, format!("No byte of the body arrived for {waited:?}.")),
-            method,
-        ),
-        SendFault::Body(BodyFault::TooLarge) => half_sent(too_large(limit), method),
-        SendFault::Body(BodyFault::WrongLength) => half_sent(
-            Problem::new(Code::BadRequest, "The body is not as long as Content-Length says."),
-            method,
-        ),
+        SendFault::CallerTooSlow(waited) => half_sent(Problem::new(
+            Code::CallerTooSlow,
+            format!("No byte of the body arrived for {waited:?}."),
+        )),
+        SendFault::Body(BodyFault::TooLarge) => half_sent(too_large(limit)),
+        SendFault::Body(BodyFault::WrongLength) => {
+            half_sent(Problem::new(Code::BadRequest, "The body is not as long as Content-Length says."))
+        }
         SendFault::Body(BodyFault::Source) => half_sent(
             Problem::new(Code::BadRequest, "The body broke off before its end.").with_fault(Fault::Network),
-            method,
         ),
     }
 }
@@ -115,7 +113,7 @@ pub(super) fn head_too_large(method: &Method, upstream: &Upstream, length: usize
 /// An answer that was made as somebody else. Whose it was stays in the log: it may be a person's name.
 pub(super) fn mismatch(method: &Method, upstream: &Upstream, user: &str) -> Problem {
     let name = &upstream.config().name;
-    let problem = Problem::new(
+    Problem::new(
         Code::IdentityMismatch,
         format!(
             "“{name}” did not answer as {user}, so its answer is withheld. {} At the site, check that the \
@@ -123,8 +121,7 @@ pub(super) fn mismatch(method: &Method, upstream: &Upstream, user: &str) -> Prob
              application does not send X-AUSERNAME, set `identity-header = \"none\"` in [upstream.{name}].",
             look(method)
         ),
-    );
-    if method.is_safe() { problem.with_outcome(Outcome::NotSent) } else { problem }
+    )
 }
 
 /// A service's credential that the upstream no longer takes.

@@ -150,6 +150,14 @@ impl Outgoing {
         self.progress.set(stand);
     }
 
+    fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.declared.is_some_and(|declared| declared != self.sent) {
+            return self.fail(BodyFault::WrongLength);
+        }
+        self.end(Stand::Done);
+        Poll::Ready(None)
+    }
+
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         self.end(Stand::Broken(fault));
         Poll::Ready(Some(Err(fault)))
@@ -173,19 +181,12 @@ impl Body for Outgoing {
                 }
                 Poll::Pending
             }
-            Poll::Ready(None) => {
-                if this.declared.is_some_and(|declared| declared != this.sent) {
-                    return this.fail(BodyFault::WrongLength);
-                }
-                this.end(Stand::Done);
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => this.finish(),
             Poll::Ready(Some(Err(_))) => this.fail(BodyFault::Source),
             Poll::Ready(Some(Ok(frame))) => {
                 let Some(data) = frame.data_ref() else {
-                    // Trailers end a body.
-                    this.end(Stand::Done);
-                    return Poll::Ready(Some(Ok(frame)));
+                    // Trailers end a body, and stay here: they are fields past the list of those that may pass.
+                    return this.finish();
                 };
                 this.sent += data.len() as u64;
                 if this.sent > this.limit {

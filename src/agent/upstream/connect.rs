@@ -18,6 +18,9 @@ use crate::net::tls;
 /// Room for an answer's head, and the largest chunk read at once.
 const BUFFER: usize = 64 * 1024;
 
+/// A TLS record holds so many bytes (RFC 8446, section 5.1); nobody can read a piece of one.
+const RECORD: usize = 16 * 1024;
+
 /// How to reach one node.
 pub(super) struct Target {
     pub(super) address: dial::Target,
@@ -39,11 +42,12 @@ impl Target {
         let socket = dial::dial(&self.address, None, Purpose::Calls, self.timeout)
             .await
             .map_err(|fault| self.unreachable(chain(&fault)))?;
-        let Some(config) = &self.tls else { return http(socket, tasks).await };
+        // The kernel takes a part and says so, or fails and takes nothing.
+        let Some(config) = &self.tls else { return http(socket, usize::MAX, tasks).await };
         let stream = tls::connect(Arc::clone(config), &self.address.host, socket, self.timeout)
             .await
             .map_err(|fault| SendFault::Tls { node: self.address.to_string(), reason: chain(&fault) })?;
-        http(stream, tasks).await
+        http(stream, RECORD, tasks).await
     }
 
     fn unreachable(&self, reason: String) -> SendFault {
@@ -66,8 +70,8 @@ impl Drop for Connection {
     }
 }
 
-async fn http<S: Stream>(stream: S, tasks: &Tasks) -> Result<Connection, SendFault> {
-    let (stream, counters) = Counted::new(stream);
+async fn http<S: Stream>(stream: S, whole: usize, tasks: &Tasks) -> Result<Connection, SendFault> {
+    let (stream, counters) = Counted::new(stream, whole);
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))

@@ -13,6 +13,7 @@ use hyper::client::conn::TrySendError;
 use super::answer::AnswerBody;
 use super::body::{Outgoing, Progress, Stand};
 use super::fault::{SendFault, chain};
+use super::framing::{self, Framing};
 use super::pool::Lease;
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
@@ -121,8 +122,12 @@ impl Exchange {
         };
         match result {
             Ok(response) => {
-                let (head, incoming) = response.into_parts();
-                let closes = head.version == http::Version::HTTP_10 || says_close(&head.headers);
+                let (mut head, incoming) = response.into_parts();
+                let framing = framing::settle(&mut head.headers)
+                    .map_err(|reason| Failed::Fault(SendFault::Answer(reason.to_owned())))?;
+                let closes = framing == Framing::Doubtful
+                    || head.version == http::Version::HTTP_10
+                    || says_close(&head.headers);
                 let lease_ends = closes || head.status.as_u16() < 200;
                 let body = AnswerBody::new(incoming, lease, lease_ends, self, patience.idle);
                 Ok(Response::from_parts(head, body))

@@ -38,12 +38,15 @@ impl Counters {
 pub(super) struct Counted<S> {
     stream: S,
     counters: Arc<Counters>,
+    /// A write of no more than this leaves whole or not at all.
+    whole: usize,
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S) -> (Self, Arc<Counters>) {
+    /// Of a write that fails, what is longer than `whole` counts as sent: its first part may have been.
+    pub(super) fn new(stream: S, whole: usize) -> (Self, Arc<Counters>) {
         let counters = Arc::<Counters>::default();
-        (Self { stream, counters: Arc::clone(&counters) }, counters)
+        (Self { stream, counters: Arc::clone(&counters), whole }, counters)
     }
 
     fn wrote(&self, result: io::Result<usize>, offered: usize) -> io::Result<usize> {
@@ -53,6 +56,9 @@ impl<S> Counted<S> {
                 Ok(count)
             }
             Err(error) if is_gone(&error) => {
+                if offered > self.whole {
+                    self.counters.written.fetch_add(offered as u64, Ordering::Relaxed);
+                }
                 self.counters.write_broken.store(true, Ordering::Relaxed);
                 Ok(offered)
             }
@@ -98,6 +104,10 @@ impl<S: Stream> AsyncWrite for Counted<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // One piece goes by the plain call, which costs the kernel less.
+        if let [only] = slices {
+            return self.poll_write(context, only);
+        }
         let offered = slices.iter().map(|slice| slice.len()).sum();
         if self.counters.write_broken() {
             return Poll::Ready(Ok(offered));
@@ -120,5 +130,23 @@ impl<S: Stream> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn a_failed_write_of_several_records_may_have_left_in_part() {
+        for (offered, sent) in [(100, false), (16 * 1024, false), (16 * 1024 + 1, true)] {
+            let (near, far) = tokio::io::duplex(64);
+            drop(far);
+            let (mut stream, counters) = Counted::new(near, 16 * 1024);
+            stream.write_all(&vec![0; offered]).await.unwrap();
+            assert!(counters.write_broken());
+            assert_eq!(counters.written() > 0, sent, "{offered}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod body;
 mod connect;
 mod exchange;
 mod fault;
+mod framing;
 mod health;
 mod io;
 mod pool;

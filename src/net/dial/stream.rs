@@ -60,7 +60,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        // One piece goes by the plain call, which costs the kernel less; TLS above offers all it has as pieces.
+        match slices {
+            [only] => Pin::new(&mut self.stream).poll_write(context, only),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,7 +24,7 @@ use super::shared::{Inbox, Shared, State, StreamFault, StreamHandle};
 use super::{Acceptor, Closed, IncomingCall};
 use crate::tunnel::code::{CloseCode, DrainCode};
 use crate::tunnel::head::{BytesHead, Open};
-use crate::tunnel::session::{BATCH, Event};
+use crate::tunnel::session::{BATCH, Event, SHARED_DATA};
 
 /// How many messages are read before the writer has its turn.
 const READS_A_TURN: usize = 16;
@@ -45,6 +45,8 @@ where
         yielded: false,
         batch: BytesMut::new(),
         last_batch: 0,
+        blocked: false,
+        bulk: BATCH,
         arrivals: Vec::new(),
     };
     let closed = poll_fn(|context| driver.poll(&mut socket, context)).await;
@@ -72,6 +74,11 @@ struct Driver {
     batch: BytesMut,
     /// How long the last batch was: the next is likely to be like it.
     last_batch: usize,
+    /// The socket did not take the present batch at once.
+    blocked: bool,
+    /// How much of long bodies the next batch may hold: little while the line is the narrow place, so that what is urgent
+    /// waits for little.
+    bulk: usize,
     arrivals: Vec<Arrival>,
 }
 
@@ -151,8 +158,15 @@ impl Driver {
         loop {
             if self.flushing {
                 match Pin::new(&mut *socket).poll_flush(context) {
-                    Poll::Pending => return None,
-                    Poll::Ready(Ok(())) => self.flushing = false,
+                    Poll::Pending => {
+                        self.blocked = true;
+                        return None;
+                    }
+                    Poll::Ready(Ok(())) => {
+                        self.flushing = false;
+                        let blocked = std::mem::take(&mut self.blocked);
+                        self.bulk = if blocked { SHARED_DATA } else { (self.bulk * 2).min(BATCH) };
+                    }
                     Poll::Ready(Err(error)) => {
                         return Some(self.end(CloseCode::Broken, &error.to_string(), false));
                     }
@@ -163,7 +177,7 @@ impl Driver {
                 self.yielded = false;
                 return None;
             }
-            if !self.yielded {
+            if !self.yielded && state.session.open_streams() > 1 {
                 // Whoever is ready too may add to this batch: one message and one write for many frames.
                 self.yielded = true;
                 drop(state);
@@ -172,7 +186,7 @@ impl Driver {
             }
             self.yielded = false;
             self.batch.reserve(self.last_batch.clamp(1024, BATCH + BATCH / 4));
-            state.session.transmit(&mut self.batch);
+            state.session.transmit_some(&mut self.batch, self.bulk);
             drop(state);
             let closed = self.settle();
             self.last_batch = self.batch.len();

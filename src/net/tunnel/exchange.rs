@@ -13,11 +13,11 @@ use super::ExchangeFault;
 use super::body::TunnelBody;
 use super::shared::{Shared, StreamFault, StreamHandle, keep_waker};
 use crate::tunnel::code::ResetCode;
-use crate::tunnel::head::{Open, RequestHead, ResponseHead};
+use crate::tunnel::head::{RequestHead, ResponseHead};
 
 pub(super) async fn request<B>(
     shared: &Arc<Shared>,
-    head: RequestHead,
+    head: &RequestHead,
     body: B,
     hold: bool,
 ) -> Result<Response<TunnelBody>, ExchangeFault>
@@ -27,7 +27,7 @@ where
 {
     let ended = body.is_end_stream();
     let to_head = head.method == Method::HEAD;
-    let handle = Arc::new(shared.open(&Open::Http(Box::new(head)), hold, ended)?);
+    let handle = Arc::new(shared.open(|session| session.open_http(head, hold && !ended), ended)?);
     let guard = CancelOnDrop(Some(Arc::clone(&handle)));
     if !ended {
         let mut upload = Box::pin(upload(Arc::clone(&handle), body));
@@ -52,12 +52,16 @@ where
 
 fn poll_head(handle: &StreamHandle, context: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeFault>> {
     let mut mail = handle.inbox.lock();
-    if let Some(head) = mail.head.take() {
+    // An answer that has broken off already is told as that: its head alone might not even reach the caller.
+    let begun = mail.head.is_some();
+    if (mail.fault.is_none() || mail.ended)
+        && let Some(head) = mail.head.take()
+    {
         return Poll::Ready(Ok(head));
     }
     match &mail.fault {
         None => {}
-        Some(StreamFault::Reset { code: ResetCode::Refused }) => {
+        Some(StreamFault::Reset { code: ResetCode::Refused }) if !begun => {
             let text = ResetCode::Refused.to_string();
             return Poll::Ready(Err(ExchangeFault::NotSent(text)));
         }

@@ -128,7 +128,7 @@ impl Tunnel {
     /// Opens a byte stream.
     pub fn open_bytes(&self, head: BytesHead) -> Result<ByteStream, ExchangeFault> {
         let open = crate::tunnel::head::Open::Bytes(head);
-        Ok(ByteStream::new(self.0.open(&open, false, false)?))
+        Ok(ByteStream::new(self.0.open(|session| session.open(&open, false), false)?))
     }
 
     /// Tells the peer about this end: at most 4 KB.
@@ -153,12 +153,12 @@ impl Tunnel {
 
     /// Neither closed nor draining: new streams may be opened.
     pub fn is_usable(&self) -> bool {
-        self.0.with_session(|session, _| session.is_usable())
+        self.0.lock().session.is_usable()
     }
 
     /// One more stream may be opened from here now.
     pub fn has_room(&self) -> bool {
-        self.0.with_session(|session, _| session.has_room())
+        self.0.lock().session.has_room()
     }
 
     /// Figures.
@@ -170,7 +170,7 @@ impl Tunnel {
     /// Dropping the future, or the answer's body before its end, cancels the exchange at the peer.
     pub async fn request<B>(
         &self,
-        head: RequestHead,
+        head: &RequestHead,
         body: B,
         hold: bool,
     ) -> Result<http::Response<TunnelBody>, ExchangeFault>

@@ -1,12 +1,13 @@
 //! What the tunnel's task and the handles share: the session behind a lock, and one inbox a stream.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use super::{Closed, ExchangeFault, Role, Settings, Stats};
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
 use crate::tunnel::code::{CloseCode, ResetCode};
-use crate::tunnel::head::{HeadFault, Open, ResponseHead};
+use crate::tunnel::head::{HeadFault, ResponseHead};
 use crate::tunnel::session::{OpenFault, Session, StreamId};
 
 pub(super) struct Shared {
@@ -116,12 +117,11 @@ impl Shared {
     /// Opens a stream, and ends this direction at once if nothing follows.
     pub(super) fn open(
         self: &Arc<Self>,
-        open: &Open,
-        hold: bool,
+        open: impl FnOnce(&mut Session) -> Result<StreamId, OpenFault>,
         ended: bool,
     ) -> Result<StreamHandle, ExchangeFault> {
         let mut state = self.lock();
-        let id = state.session.open(open, hold && !ended).map_err(|fault| match fault {
+        let id = open(&mut state.session).map_err(|fault| match fault {
             OpenFault::Head(HeadFault::TooLarge) => ExchangeFault::HeadTooLarge,
             OpenFault::TooMany => ExchangeFault::TooMany,
             other => ExchangeFault::NotSent(other.to_string()),

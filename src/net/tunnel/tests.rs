@@ -138,7 +138,7 @@ async fn a_body_goes_there_and_back() {
     let sent = Bytes::from((0..3_000_000u32).map(|number| (number % 251) as u8).collect::<Vec<_>>());
     for tunnel in [&pair.relay, &pair.agent] {
         let answer =
-            tunnel.request(head(Method::POST, "/echo"), Full::new(sent.clone()), false).await.unwrap();
+            tunnel.request(&head(Method::POST, "/echo"), Full::new(sent.clone()), false).await.unwrap();
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), sent);
     }
     assert_eq!(pair.relay.stats().streams, 0);
@@ -153,7 +153,7 @@ async fn many_exchanges_at_once() {
         let relay = pair.relay.clone();
         all.spawn(async move {
             let body = Full::new(Bytes::from(format!("call {number}")));
-            let answer = relay.request(head(Method::POST, "/echo"), body, number % 2 == 0).await.unwrap();
+            let answer = relay.request(&head(Method::POST, "/echo"), body, number % 2 == 0).await.unwrap();
             let text = answer.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(text, format!("call {number}"));
         });
@@ -170,7 +170,7 @@ async fn an_early_answer_stops_the_upload_and_still_arrives() {
     let endless = (0..).map(|_| Ok::<_, String>(http_body::Frame::data(Bytes::from(vec![0u8; 60_000]))));
     let answer = pair
         .relay
-        .request(head(Method::POST, "/early"), StreamBody::new(futures_iter(endless)), false)
+        .request(&head(Method::POST, "/early"), StreamBody::new(futures_iter(endless)), false)
         .await
         .unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "no need");
@@ -182,7 +182,7 @@ async fn a_held_body_is_not_touched_before_it_is_asked_for() {
     let untouched = (0..1).map(|_| -> Result<http_body::Frame<Bytes>, String> { panic!("read too early") });
     let answer = pair
         .relay
-        .request(head(Method::POST, "/early"), StreamBody::new(futures_iter(untouched)), true)
+        .request(&head(Method::POST, "/early"), StreamBody::new(futures_iter(untouched)), true)
         .await
         .unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "no need");
@@ -191,7 +191,7 @@ async fn a_held_body_is_not_touched_before_it_is_asked_for() {
 #[tokio::test]
 async fn trailers_arrive() {
     let pair = pair().await;
-    let answer = pair.relay.request(head(Method::GET, "/trailers"), empty(), false).await.unwrap();
+    let answer = pair.relay.request(&head(Method::GET, "/trailers"), empty(), false).await.unwrap();
     let collected = answer.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-sum"], "42");
     assert_eq!(collected.to_bytes(), "body");
@@ -200,13 +200,14 @@ async fn trailers_arrive() {
 #[tokio::test]
 async fn who_goes_away_cancels() {
     let mut pair = pair().await;
-    let call = pair.relay.request(head(Method::GET, "/hang"), empty(), false);
+    let hang = head(Method::GET, "/hang");
+    let call = pair.relay.request(&hang, empty(), false);
     assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
     assert_eq!(pair.cancelled.recv().await, Some(ResetCode::Cancel));
     // An answer's body dropped in the middle cancels as well, and nothing stays open.
-    let answer = pair.relay.request(head(Method::GET, "/big"), empty(), false).await.unwrap();
+    let answer = pair.relay.request(&head(Method::GET, "/big"), empty(), false).await.unwrap();
     drop(answer);
-    let answer = pair.relay.request(head(Method::POST, "/echo"), empty(), false).await.unwrap();
+    let answer = pair.relay.request(&head(Method::POST, "/echo"), empty(), false).await.unwrap();
     answer.into_body().collect().await.unwrap();
     assert_eq!(pair.relay.stats().streams, 0);
     assert_eq!(pair.agent.stats().streams, 0);
@@ -215,9 +216,9 @@ async fn who_goes_away_cancels() {
 #[tokio::test]
 async fn an_unread_answer_holds_back_its_sender_and_nobody_else() {
     let pair = pair().await;
-    let slow = pair.relay.request(head(Method::GET, "/big"), empty(), false).await.unwrap();
+    let slow = pair.relay.request(&head(Method::GET, "/big"), empty(), false).await.unwrap();
     for _ in 0..20 {
-        let answer = pair.relay.request(head(Method::POST, "/echo"), empty(), false).await.unwrap();
+        let answer = pair.relay.request(&head(Method::POST, "/echo"), empty(), false).await.unwrap();
         answer.into_body().collect().await.unwrap();
     }
     let before = pair.agent.stats().bytes_out;
@@ -228,7 +229,7 @@ async fn an_unread_answer_holds_back_its_sender_and_nobody_else() {
 #[tokio::test]
 async fn an_unanswered_call_is_a_fault_and_not_silence() {
     let pair = pair().await;
-    let fault = pair.relay.request(head(Method::GET, "/drop"), empty(), false).await.map(drop).unwrap_err();
+    let fault = pair.relay.request(&head(Method::GET, "/drop"), empty(), false).await.map(drop).unwrap_err();
     assert_eq!(fault, ExchangeFault::Reset(ResetCode::Internal));
 }
 
@@ -237,7 +238,7 @@ async fn a_lost_tunnel_fails_every_call_at_once() {
     let pair = pair().await;
     let relay = pair.relay.clone();
     let call = tasks().spawn_detached(async move {
-        relay.request(head(Method::POST, "/hang"), empty(), false).await.map(drop)
+        relay.request(&head(Method::POST, "/hang"), empty(), false).await.map(drop)
     });
     // The call is on its way once the agent has counted it.
     while pair.agent.stats().opened == 0 {
@@ -247,7 +248,7 @@ async fn a_lost_tunnel_fails_every_call_at_once() {
     assert!(matches!(call.await.unwrap(), Err(ExchangeFault::OutcomeUnknown(_))));
     let closed = pair.relay.closed().await;
     assert_eq!((closed.code, closed.text.as_str(), closed.by_peer), (CloseCode::Stopping, "bye", true));
-    let after = pair.relay.request(head(Method::GET, "/echo"), empty(), false).await.map(drop);
+    let after = pair.relay.request(&head(Method::GET, "/echo"), empty(), false).await.map(drop);
     assert!(matches!(after, Err(ExchangeFault::NotSent(_))));
 }
 

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::places::Full;
 use super::{Ingress, Inner, connection};
-use crate::net::dial::{Purpose, prepare};
+use crate::net::dial::{Prefixed, Purpose, prepare};
 
 impl Ingress {
     /// Takes connections in until `stop`. Then connections without a call are closed, and others after theirs.
@@ -63,7 +64,10 @@ async fn welcome(
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(Arc::clone(&inner.tls));
-    let handshake = tokio::time::timeout(inner.limits.tls_handshake_time, acceptor.accept(socket));
+    let handshake = tokio::time::timeout(
+        inner.limits.tls_handshake_time,
+        acceptor.accept(Prefixed::new(socket, Bytes::new())),
+    );
     let tls = tokio::select! {
         () = stop.cancelled() => return,
         tls = handshake => tls,

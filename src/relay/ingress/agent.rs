@@ -10,7 +10,7 @@ use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{Connection, Socket};
-use super::route::{Host, authority, host_of};
+use super::route::{Host, authority};
 use crate::common::ids::{AgentId, RequestId};
 use crate::common::problem::{Code, Problem};
 use crate::identity::handshake::transcript::Exporter;
@@ -27,7 +27,7 @@ use crate::tunnel::head::BytesHead;
 /// Whether a request for the agents' path is meant for the relay, not for a site in host form.
 pub(super) fn is_for_relay(connection: &Connection, request: &Request<Incoming>) -> bool {
     let authority = authority(request.uri(), request.headers(), connection.http2);
-    let host = authority.ok().and_then(|authority| host_of(&authority));
+    let host = authority.ok().map(|(_, host)| host);
     host.is_some_and(|host| !matches!(connection.inner.names.host(&host), Host::Site(_)))
 }
 
@@ -79,19 +79,33 @@ struct Waiting {
 }
 
 async fn go_on(connection: Arc<Connection>, upgraded: OnUpgrade, waiting: Waiting) {
+    // In a box that goes with the handshake: what is left is all that an idle agent costs.
+    if let Some(taken) = Box::pin(shake(&connection, upgraded, waiting)).await {
+        run(&connection, taken).await;
+    }
+}
+
+/// An agent that was let in, and its tunnel.
+struct Taken {
+    connected: Box<Connected>,
+    status: Arc<AgentStatus>,
+    tunnel: Tunnel,
+}
+
+async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -> Option<Taken> {
     let inner = &connection.inner;
     let within = inner.limits.agent_handshake_time;
     let Ok(Ok(upgraded)) = tokio::time::timeout(within, upgraded).await else {
         inner.metrics.handshake_ended("broken");
-        return;
+        return None;
     };
     // Taken apart, so that the tunnel keeps the bare TLS stream and none of hyper's buffers.
     let Ok(parts) = downcast::<Socket>(upgraded) else {
         tracing::error!("an upgraded connection is of an unexpected kind");
-        return;
+        return None;
     };
     let tls = parts.io.into_inner().into_inner();
-    crate::net::dial::prepare(tls.get_ref().0, crate::net::dial::Purpose::Tunnel);
+    crate::net::dial::prepare(tls.get_ref().0.get_ref(), crate::net::dial::Purpose::Tunnel);
     let exporter = exporter(tls.get_ref().1).ok().map(Exporter);
     let mut socket = websocket::accept(tls, parts.read_buf.into()).await;
     let handshake = inner.gate.handshake(&mut socket, exporter, connection.peer, within);
@@ -110,7 +124,7 @@ async fn go_on(connection: Arc<Connection>, upgraded: OnUpgrade, waiting: Waitin
                 inner.registry.set_roles(&agent.site, role);
             }
             websocket::close(&mut socket, CloseCode::Stopping, CLOSE_WITHIN).await;
-            return;
+            return None;
         }
         Ok(Err(fault)) => {
             inner.metrics.handshake_ended(result(&fault));
@@ -119,11 +133,11 @@ async fn go_on(connection: Arc<Connection>, upgraded: OnUpgrade, waiting: Waitin
             }
             tracing::debug!(error = %fault, peer = %connection.peer, "an agent's handshake failed");
             websocket::close(&mut socket, CloseCode::Refused, CLOSE_WITHIN).await;
-            return;
+            return None;
         }
         Err(_) => {
             inner.metrics.handshake_ended("too-slow");
-            return;
+            return None;
         }
     };
     inner.metrics.handshake_ended("connected");
@@ -131,13 +145,14 @@ async fn go_on(connection: Arc<Connection>, upgraded: OnUpgrade, waiting: Waitin
     let acceptor = Arc::new(RelaySide { status: Arc::clone(&status) });
     let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
     let tunnel = Tunnel::start(socket, End::Relay, settings, clock, &inner.tasks, acceptor);
-    run(&connection, *connected, status, tunnel).await;
+    Some(Taken { connected, status, tunnel })
 }
 
 /// Keeps a tunnel in the registry until it ends.
-async fn run(connection: &Connection, connected: Connected, status: Arc<AgentStatus>, tunnel: Tunnel) {
+async fn run(connection: &Connection, taken: Taken) {
     let inner = &connection.inner;
-    let Connected { agent, slot, software, bound } = connected;
+    let Taken { connected, status, tunnel } = taken;
+    let Connected { agent, slot, software, bound } = *connected;
     let session = Session {
         agent: agent.id,
         role: agent.role,

@@ -2,7 +2,7 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ pub(super) struct Upload {
     clock: Clock,
     begun: Instant,
     moved: AtomicU64,
+    over: AtomicBool,
     fault: OnceLock<UploadFault>,
     failed: Notify,
 }
@@ -49,6 +50,7 @@ impl Upload {
             clock,
             begun,
             moved: AtomicU64::new(0),
+            over: AtomicBool::new(false),
             fault: OnceLock::new(),
             failed: Notify::new(),
         })
@@ -77,6 +79,11 @@ impl Upload {
         self.fault.get().copied()
     }
 
+    /// Whether the whole body was taken off the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     fn move_on(&self) {
         let since = self.clock.now().saturating_duration_since(self.begun);
         self.moved.store(u64::try_from(since.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -92,6 +99,8 @@ impl Upload {
 /// A caller's body on its way into the tunnel.
 pub(super) struct CallerBody {
     inner: Incoming,
+    /// It came in HTTP/2, where its end is known apart from its last bytes.
+    http2: bool,
     left: u64,
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
@@ -100,8 +109,14 @@ pub(super) struct CallerBody {
 
 impl CallerBody {
     /// At most `limit` bytes, and no silence longer than `patience` while somebody reads.
-    pub(super) fn new(inner: Incoming, limit: u64, patience: Duration, upload: Arc<Upload>) -> Self {
-        Self { inner, left: limit, patience, silence: None, upload }
+    pub(super) fn new(
+        inner: Incoming,
+        http2: bool,
+        limit: u64,
+        patience: Duration,
+        upload: Arc<Upload>,
+    ) -> Self {
+        Self { inner, http2, left: limit, patience, silence: None, upload }
     }
 }
 
@@ -131,8 +146,13 @@ impl Body for CallerBody {
                 tracing::debug!(%error, "a caller's body broke off");
                 Poll::Ready(Some(Err(this.upload.fail(UploadFault::Broken))))
             }
+            // A stream that is reset with NO_ERROR ends here as if in good order. It is half a body all the same.
+            Poll::Ready(None) if this.http2 && !this.inner.is_end_stream() => {
+                Poll::Ready(Some(Err(this.upload.fail(UploadFault::Broken))))
+            }
             Poll::Ready(None) => {
                 this.upload.move_on();
+                this.upload.over.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -152,6 +172,15 @@ impl Body for CallerBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Drop for CallerBody {
+    fn drop(&mut self) {
+        // Its last piece may have told the end.
+        if self.inner.is_end_stream() {
+            self.upload.over.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -176,6 +205,8 @@ struct Running {
     moved: Instant,
     clock: Clock,
     waker: Option<Waker>,
+    /// It broke off, and the connection is given a turn to send what it has.
+    broken: Option<AnswerFault>,
     _held: Box<dyn Send + Sync>,
 }
 
@@ -187,7 +218,7 @@ pub(super) struct Answers(Mutex<Vec<Weak<Mutex<Option<Running>>>>>);
 impl Answers {
     /// An answer's body, watched from now on. `held` is dropped with it.
     pub(super) fn watch(&self, body: TunnelBody, clock: Clock, held: Box<dyn Send + Sync>) -> AnswerBody {
-        let running = Running { body, moved: clock.now(), clock, waker: None, _held: held };
+        let running = Running { body, moved: clock.now(), clock, waker: None, broken: None, _held: held };
         let running = Arc::new(Mutex::new(Some(running)));
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() >= SWEEP_AT && list.len() == list.capacity() {
@@ -240,7 +271,16 @@ impl Body for AnswerBody {
         let Some(inner) = running.as_mut() else {
             return Poll::Ready(Some(Err(AnswerFault("nothing moved for too long".to_owned()))));
         };
+        if let Some(fault) = inner.broken.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         match Pin::new(&mut inner.body).poll_frame(context) {
+            Poll::Ready(Some(Err(fault))) => {
+                // On an error the connection drops all it has not sent yet, the answer's head perhaps among it.
+                inner.broken = Some(AnswerFault(fault.to_string()));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(frame) => {
                 inner.moved = inner.clock.now();
                 Poll::Ready(frame.map(|frame| frame.map_err(|fault| AnswerFault(fault.to_string()))))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::body::{AnswerBody, CallerBody, Upload, UploadFault};
 use super::connection::Connection;
 use super::headers;
-use super::route::{Route, authority, clean, host_of};
+use super::route::{Route, authority, clean};
 use crate::common::ids::{RequestId, SiteName};
 use crate::common::problem::{Code, Fault, Outcome, Problem, Retry};
 use crate::net::tunnel::{ExchangeFault, Tunnel, TunnelBody};
@@ -26,11 +26,13 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
     let inner = &connection.inner;
     let counted = inner.metrics.call();
     let begun = inner.clock.now();
-    let mut call = Call { connection, request_id: RequestId::generate(), site: None };
+    let has_body = !request.body().is_end_stream();
+    let mut call = Call { connection, request_id: RequestId::generate(), site: None, upload: None };
     let result = Box::pin(call.pass(request)).await;
     let after = inner.clock.now().saturating_duration_since(begun);
     let site = call.site.as_ref().map_or("", SiteName::as_str);
-    match result {
+    let unread = has_body && !call.upload.as_ref().is_some_and(|upload| upload.is_over());
+    let mut response = match result {
         Ok((mut response, admitted)) => {
             inner.metrics.call_ended(site, status_class(response.status().as_u16()), after);
             headers::answer(response.headers_mut());
@@ -42,13 +44,21 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
             tracing::debug!(request = %call.request_id, site, code = %problem.code, "a call was refused or failed");
             problem.to_response(call.request_id).map(AnswerBody::from)
         }
+    };
+    if unread && !connection.http2 {
+        // The rest of the body will not be read, so the connection ends with this answer; unannounced, a caller's
+        // next request could go into it and be lost (RFC 9112, section 9.6).
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        connection.linger.ask();
     }
+    response
 }
 
 struct Call<'a> {
     connection: &'a Connection,
     request_id: RequestId,
     site: Option<SiteName>,
+    upload: Option<Arc<Upload>>,
 }
 
 impl Call<'_> {
@@ -59,8 +69,8 @@ impl Call<'_> {
         let inner = &self.connection.inner;
         let (parts, body) = request.into_parts();
         check_method(&parts)?;
-        let authority = authority(&parts.uri, &parts.headers, self.connection.http2)?;
-        let host = host_of(&authority).unwrap_or_default();
+        check_coding(&parts.headers)?;
+        let (authority, host) = authority(&parts.uri, &parts.headers, self.connection.http2)?;
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).to_owned();
         let route = inner.names.route(&host, &target)?;
         let site = inner.registry.site(route.site).ok_or_else(|| unknown(route.site))?;
@@ -82,7 +92,7 @@ impl Call<'_> {
             authority,
             target: target.clone(),
             route_length: route.route_length,
-            peer: self.connection.peer.ip().to_canonical().to_string(),
+            peer: self.connection.peer_text.clone(),
             headers: headers::request(parts.headers),
         };
         let response = if body.is_end_stream() {
@@ -104,7 +114,7 @@ impl Call<'_> {
         let mut left = ATTEMPTS;
         loop {
             let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
-            let request = found.line.request(head.clone(), Empty::<Bytes>::new(), false);
+            let request = found.line.request(&head, Empty::<Bytes>::new(), false);
             let limit = self.connection.inner.limits.first_byte_time;
             left -= 1;
             match tokio::time::timeout(limit, request).await {
@@ -119,7 +129,7 @@ impl Call<'_> {
     }
 
     async fn with_body(
-        &self,
+        &mut self,
         site: &Site<Tunnel>,
         route: &Route<'_>,
         head: RequestHead,
@@ -131,8 +141,10 @@ impl Call<'_> {
         let method = head.method.clone();
         let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
         let upload = Upload::new(inner.clock.clone());
-        let body = CallerBody::new(body, limits.body_size.0, limits.body_idle_time, Arc::clone(&upload));
-        let mut request = std::pin::pin!(found.line.request(head, body, hold));
+        self.upload = Some(Arc::clone(&upload));
+        let (http2, patience) = (self.connection.http2, limits.body_idle_time);
+        let body = CallerBody::new(body, http2, limits.body_size.0, patience, Arc::clone(&upload));
+        let mut request = std::pin::pin!(found.line.request(&head, body, hold));
         let mut wait = limits.first_byte_time;
         loop {
             tokio::select! {
@@ -170,6 +182,20 @@ fn check_method(parts: &Parts) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// The library reads the chunks off whatever else is named before them, and the field goes no further: the body would
+/// arrive with a coding that nobody names (RFC 9112, section 6.1).
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::BadRequest,
+        "The only Transfer-Encoding that passes is `chunked`, said once. Name other codings in Content-Encoding.",
+    ))
 }
 
 fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {

@@ -16,15 +16,16 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{AnswerBody, Answers};
-use super::io::Watched;
+use super::io::{Linger, Watched};
 use super::places::Place;
 use super::{Inner, Limits, agent, caller};
 use crate::common::tasks::Tasks;
+use crate::net::dial::Prefixed;
 use crate::net::websocket;
 use crate::relay::metrics::Counted;
 
 /// The socket as hyper holds it.
-pub(super) type Socket = TokioIo<Watched<TlsStream<TcpStream>>>;
+pub(super) type Socket = TokioIo<Watched<TlsStream<Prefixed<TcpStream>>>>;
 
 /// What a connection holds as long as it lives, also as a tunnel.
 pub(super) struct Held {
@@ -36,8 +37,11 @@ pub(super) struct Held {
 pub(super) struct Connection {
     pub(super) inner: Arc<Inner>,
     pub(super) peer: SocketAddr,
+    /// Its address as agents are told.
+    pub(super) peer_text: String,
     pub(super) http2: bool,
     pub(super) answers: Answers,
+    pub(super) linger: Linger,
     /// Requests of which the answer's head is not out yet.
     asking: AtomicU32,
     _held: Held,
@@ -45,19 +49,22 @@ pub(super) struct Connection {
 
 pub(super) async fn serve(
     inner: Arc<Inner>,
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<Prefixed<TcpStream>>,
     peer: SocketAddr,
     held: Held,
     stop: CancellationToken,
 ) {
     let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let limits = inner.limits.clone();
+    let linger = Linger::default();
     let builder = builder(&limits, http2, inner.tasks.clone());
     let connection = Arc::new(Connection {
         inner,
         peer,
+        peer_text: peer.ip().to_canonical().to_string(),
         http2,
         answers: Answers::default(),
+        linger: linger.clone(),
         asking: AtomicU32::new(0),
         _held: held,
     });
@@ -68,7 +75,7 @@ pub(super) async fn serve(
             async move { Ok::<_, Infallible>(answer(&connection, request).await) }
         })
     };
-    let io = TokioIo::new(Watched::new(tls, limits.answer_idle_time));
+    let io = TokioIo::new(Watched::new(tls, limits.answer_idle_time, linger));
     let mut served = Box::pin(builder.serve_connection_with_upgrades(io, service).into_owned());
     let every = (limits.answer_idle_time / 4).clamp(Duration::from_millis(100), Duration::from_secs(5));
     let mut sweep = tokio::time::interval(every);

@@ -25,8 +25,7 @@ const ANSWER_ENDS: [HeaderName; 3] = [PROXY_AUTHENTICATE, SET_COOKIE, HeaderName
 /// travel as fields of the tunnel's own.
 pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
-    strip_hop_by_hop(&mut headers);
-    remove(&mut headers, &REQUEST_ENDS);
+    strip(&mut headers, &REQUEST_ENDS);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -36,8 +35,7 @@ pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
 /// An answer's fields as they go to the caller. What comes from a site must not act as a page of the relay's own
 /// domain: no cookies, no guessing of types, no scripts.
 pub(super) fn answer(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    remove(headers, &ANSWER_ENDS);
+    strip(headers, &ANSWER_ENDS);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Beside the site's own policy: a browser obeys both.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
@@ -58,17 +56,12 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// The list above, and what `Connection` names. `Trailer` goes through, as the trailers do.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_names(headers).collect();
-    for name in named {
-        headers.remove(name);
-    }
-    remove(headers, &HOP_BY_HOP);
-}
-
-fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
-    for name in names {
+/// Takes out what speaks of one connection, what `Connection` names, and what else ends here. `Trailer` goes through, as
+/// the trailers do. One look at each field is cheaper than asking for each name: most heads hold few of them.
+fn strip(headers: &mut HeaderMap, ends: &[HeaderName]) {
+    let mut gone: Vec<HeaderName> = connection_names(headers).collect();
+    gone.extend(headers.keys().filter(|name| HOP_BY_HOP.contains(name) || ends.contains(name)).cloned());
+    for name in gone {
         headers.remove(name);
     }
 }

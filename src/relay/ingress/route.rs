@@ -134,8 +134,9 @@ impl Names {
     }
 }
 
-/// The authority as the caller wrote it, from either version of HTTP. Ambiguity is refused.
-pub fn authority(uri: &Uri, headers: &HeaderMap, http2: bool) -> Result<String, Problem> {
+/// The authority as the caller wrote it, from either version of HTTP, and its host as [`host_of`] gives it. Ambiguity is
+/// refused.
+pub fn authority(uri: &Uri, headers: &HeaderMap, http2: bool) -> Result<(String, String), Problem> {
     let bad = |detail: &str| Err(Problem::new(Code::BadRequest, detail));
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -162,10 +163,10 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, http2: bool) -> Result<String, 
         (None, Some(host)) => host,
         (None, None) => return bad("The request names no host; send a Host field."),
     };
-    if authority.contains('@') || host_of(authority).is_none() {
-        return bad("The request's host can't be read; send a host name and perhaps a port.");
+    match host_of(authority) {
+        Some(host) if !authority.contains('@') => Ok((authority.to_owned(), host)),
+        _ => bad("The request's host can't be read; send a host name and perhaps a port."),
     }
-    Ok(authority.to_owned())
 }
 
 /// The host of an authority: in lower case, without port and trailing dot.
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn ambiguous_authorities_are_refused() {
         let uri = |text: &str| text.parse::<Uri>().unwrap();
-        let good = |uri: &Uri, hosts: &[&str], http2| authority(uri, &headers(hosts), http2).unwrap();
+        let good = |uri: &Uri, hosts: &[&str], http2| authority(uri, &headers(hosts), http2).unwrap().0;
         assert_eq!(good(&uri("/x"), &["Acme.example:1"], false), "Acme.example:1");
         assert_eq!(good(&uri("https://acme.example/x"), &[], true), "acme.example");
         assert_eq!(good(&uri("https://acme.example/x"), &["ACME.example"], true), "acme.example");

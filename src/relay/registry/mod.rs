@@ -29,7 +29,7 @@ pub use status::{AgentStatus, Health, UpstreamStatus};
 pub trait Line: Clone + Send + Sync + 'static {
     /// New streams may be opened.
     fn is_usable(&self) -> bool;
-    /// One more stream may be opened now.
+    /// It is usable, and one more stream may be opened now.
     fn has_room(&self) -> bool;
     /// No new streams; the agent connects anew.
     fn drain(&self, code: DrainCode, text: &str);

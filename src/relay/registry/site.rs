@@ -124,7 +124,8 @@ impl<L: Line> Site<L> {
             state.tunnels.values().filter(move |entry| entry.session.role == role && entry.line.is_usable())
         };
         let found = |entry: &Entry<L>| Found { line: entry.line.clone(), agent: entry.session.agent };
-        let with_room = usable(Role::Active).find(|entry| entry.line.has_room());
+        let active = state.tunnels.values().filter(|entry| entry.session.role == Role::Active);
+        let with_room = active.into_iter().find(|entry| entry.line.has_room());
         // Where all are full, the first one says so to the caller.
         if let Some(entry) = with_room.or_else(|| usable(Role::Active).next()) {
             return Ok(found(entry));

@@ -11,20 +11,21 @@ mod transmit;
 
 pub use event::{Event, OpenFault, StreamId};
 pub use settings::{Role, Settings};
-pub use transmit::BATCH;
+pub use transmit::{BATCH, SHARED_DATA};
 
 use settings::Allowance;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use foldhash::{HashMap, HashMapExt as _};
 use http::HeaderMap;
 
 use super::code::{CloseCode, DrainCode, ResetCode};
 use super::credit::GrowthBudget;
 use super::frame;
-use super::head::{self, HeadFault, Open, ResponseHead};
+use super::head::{self, HeadFault, Open, RequestHead, ResponseHead};
 use super::heartbeat::{Beat, Heartbeat};
 use super::stream::{Item, Lane, Shape, Stream};
 
@@ -91,6 +92,20 @@ impl Session {
 
     /// Opens a stream. With `hold` the peer must ask for the body before any of it is sent.
     pub fn open(&mut self, open: &Open, hold: bool) -> Result<StreamId, OpenFault> {
+        self.open_with(shape(open), hold, |payload| open.encode(payload))
+    }
+
+    /// Opens an `http` stream. The head stays the caller's: it may be needed for a second attempt elsewhere.
+    pub fn open_http(&mut self, head: &RequestHead, hold: bool) -> Result<StreamId, OpenFault> {
+        self.open_with(Shape::Http, hold, |payload| head.encode(payload))
+    }
+
+    fn open_with(
+        &mut self,
+        shape: Shape,
+        hold: bool,
+        encode: impl FnOnce(&mut BytesMut) -> Result<(), HeadFault>,
+    ) -> Result<StreamId, OpenFault> {
         if self.closed {
             return Err(OpenFault::Closed);
         }
@@ -101,14 +116,14 @@ impl Session {
             return Err(OpenFault::TooMany);
         }
         let mut payload = BytesMut::with_capacity(512);
-        open.encode(&mut payload)?;
+        encode(&mut payload)?;
         if payload.len() > frame::MAX_HEAD {
             return Err(HeadFault::TooLarge.into());
         }
         let id = self.next_id;
         self.next_id += 2;
         self.open_out += 1;
-        let mut stream = Stream::new(true, shape(open), hold);
+        let mut stream = Stream::new(true, shape, hold);
         stream.send.queue.push_back(Item::Open { payload: payload.freeze(), hold });
         self.streams.insert(id, stream);
         self.schedule(id);

@@ -33,7 +33,7 @@ impl Default for Settings {
         Self {
             max_streams_in: 512,
             max_streams_out: 512,
-            max_window: 4 << 20,
+            max_window: 16 << 20,
             window_budget: 32 << 20,
             ping_every: Duration::from_secs(15),
             dead_after: Duration::from_secs(40),

@@ -15,7 +15,7 @@ pub const BATCH: usize = 64 * 1024;
 /// What the fast lane leaves of a batch while bulk waits, so that neither starves the other.
 const FAST_SHARE: usize = 48 * 1024;
 /// A bulk frame's length while other streams wait.
-const SHARED_DATA: usize = 16 * 1024;
+pub const SHARED_DATA: usize = 16 * 1024;
 
 impl Session {
     /// Whether anything waits to be sent.
@@ -33,13 +33,19 @@ impl Session {
     /// Appends whole frames up to about [`BATCH`] bytes: one message for the socket. Call it again when the socket
     /// has taken them, never earlier: what waits here can still be overtaken by what is urgent.
     pub fn transmit(&mut self, out: &mut BytesMut) {
+        self.transmit_some(out, BATCH);
+    }
+
+    /// The same with at most about `bulk` bytes of long bodies, for a socket that takes less than it is offered: what
+    /// is urgent comes behind all that was handed out before.
+    pub fn transmit_some(&mut self, out: &mut BytesMut, bulk: usize) {
         if self.closed {
             return;
         }
         let begin = out.len();
         self.transmit_control(out);
         self.transmit_fast(out, begin);
-        self.transmit_bulk(out, begin);
+        self.transmit_bulk(out, begin, bulk);
     }
 
     fn transmit_control(&mut self, out: &mut BytesMut) {
@@ -89,15 +95,15 @@ impl Session {
         }
     }
 
-    fn transmit_bulk(&mut self, out: &mut BytesMut, begin: usize) {
-        while out.len() - begin < BATCH
+    fn transmit_bulk(&mut self, out: &mut BytesMut, begin: usize, most: usize) {
+        while out.len() - begin < most
             && let Some(id) = self.bulk.pop_front()
         {
             let alone = self.bulk.is_empty() && self.fast.is_empty();
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.send.lane = Lane::None;
             // A batch stays near its size: a lone stream's frame takes what is left of it.
-            let left = BATCH.saturating_sub(out.len() - begin).max(SHARED_DATA);
+            let left = most.saturating_sub(out.len() - begin).max(SHARED_DATA);
             let most = if alone { MAX_DATA.min(left) } else { SHARED_DATA };
             write_one(id, stream, most, out);
             self.after_turn(id);

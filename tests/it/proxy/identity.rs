@@ -48,7 +48,7 @@ async fn an_answer_made_as_somebody_else_is_withheld() {
         let answer = world.get(path).await;
         assert_eq!(
             (answer.status, answer.problem()),
-            (502, problem("identity-mismatch", "not-sent", "never")),
+            (502, problem("identity-mismatch", "outcome-unknown", "never")),
             "{path}"
         );
         assert!(!String::from_utf8_lossy(&answer.body).contains("admin"));
@@ -83,7 +83,10 @@ async fn a_refusal_is_looked_at_once_and_called_by_its_name() {
     let world = world(&[address], |wish| wish.clock = moved);
     for _ in 0..3 {
         let answer = world.get("/jira/svc/refused").await;
-        assert_eq!((answer.status, answer.problem()), (502, problem("needs-reauth", "not-sent", "never")));
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (502, problem("needs-reauth", "outcome-unknown", "never"))
+        );
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     clock.advance(Duration::from_secs(31));

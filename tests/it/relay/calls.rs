@@ -134,7 +134,7 @@ async fn a_caller_who_leaves_cancels_at_the_agent() {
 
 #[tokio::test]
 async fn limits_answer_with_their_problem() {
-    let limits = "body-size = \"100 KB\"\nbody-idle-time = \"1 s\"\nfirst-byte-time = \"1 s\"\n\
+    let limits = "body-size = \"100 KB\"\nbody-idle-time = \"1 s\"\nfirst-byte-time = \"2 s\"\n\
                   site-calls-at-once = 2\n";
     let bench = Bench::with(limits, "").await;
     let (_agent, _tunnel) = connected(&bench).await;

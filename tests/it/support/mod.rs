@@ -4,10 +4,16 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod client;
+pub(crate) mod cutter;
+pub(crate) mod dice;
+pub(crate) mod door;
 pub(crate) mod jira;
+pub(crate) mod odd_site;
+pub(crate) mod odd_upstream;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod upstream;
+pub(crate) mod vectors;
 pub(crate) mod world;
 
 use std::sync::atomic::{AtomicU32, Ordering};

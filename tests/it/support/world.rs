@@ -122,6 +122,13 @@ as = {{ service = "reader" }}
         std::fs::rename(&fresh, &self.agent_config).unwrap();
     }
 
+    /// Replaces text in the relay's configuration; for before its start.
+    pub(crate) fn edit_relay(&self, from: &str, to: &str) {
+        let old = std::fs::read_to_string(&self.relay_config).unwrap();
+        assert!(old.contains(from), "“{from}” is in the file:\n{old}");
+        std::fs::write(&self.relay_config, old.replace(from, to)).unwrap();
+    }
+
     /// Runs an agent command.
     pub(crate) async fn agent(&self, arguments: &[&str]) -> Outcome {
         run(AGENT, &[&["--config", text(&self.agent_config)], arguments].concat()).await

@@ -137,6 +137,10 @@ impl CanonicalPath {
                 _ => PathFault::NotAbsolute,
             });
         };
+        if is_plain(raw) {
+            let path: Arc<str> = raw.into();
+            return Ok(Self { decoded: Arc::clone(&path), sent: path });
+        }
         let mut decoded = String::with_capacity(raw.len());
         let mut sent = String::with_capacity(raw.len());
         let mut segments = rest.split('/').peekable();
@@ -168,6 +172,20 @@ impl std::fmt::Display for CanonicalPath {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.sent)
     }
+}
+
+/// Whether the path is already what the careful reading would make of it: most are. A dot begins no segment here, so that
+/// none can be `.` or `..`.
+fn is_plain(raw: &str) -> bool {
+    let mut before = 0;
+    raw.bytes().all(|byte| {
+        let after_slash = std::mem::replace(&mut before, byte) == b'/';
+        match byte {
+            b'/' | b'.' => !after_slash,
+            b'+' => false,
+            _ => is_segment_byte(byte),
+        }
+    })
 }
 
 fn decode(segment: &str) -> Result<String, PathFault> {
