@@ -144,6 +144,8 @@ async fn keep(mut ticket: Box<Ticket>, made: Answer, answer: oneshot::Sender<Ans
         Err(problem) => {
             match problem.outcome {
                 Outcome::NotSent => ticket.free(),
+                // The application's 401: it did not act, and the same call must pass once the credential is renewed.
+                _ if problem.code == Code::NeedsReauth => ticket.free(),
                 Outcome::OutcomeUnknown | Outcome::Answered => ticket.unknown(problem.clone()),
             }
             let _ = answer.send(Err(problem));

@@ -272,7 +272,7 @@ impl Driver {
             }),
             Event::Data { stream, bytes } => with_mail(state, stream, |inbox| {
                 let mut mail = inbox.lock();
-                mail.data.push_back(bytes);
+                mail.push(bytes);
                 mail.reader.take()
             }),
             Event::End { stream, trailers } => with_mail(state, stream, |inbox| {

@@ -82,6 +82,20 @@ fn document(answer: &Answer) -> serde_json::Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
+/// A dead credential is a 401 of the application: once the token is renewed, the same call with its key must go through.
+#[tokio::test]
+async fn a_dead_credential_leaves_the_key_free() {
+    let upstream = open("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+    let (world, ledger, _) = remembering(upstream.address, Limits::default());
+    for sent in 1..3 {
+        let answer = read(world.call(request("POST", "/jira/svc/issue", "k", "{}")).await).await;
+        assert_eq!((answer.status, answer.code().as_str()), (502, "needs-reauth"));
+        assert!(document(&answer).get("replayed").is_none(), "{sent}");
+        let posts = upstream.log.lock().unwrap().iter().filter(|head| head.starts_with("POST")).count();
+        assert_eq!((posts, kept(&ledger)), (sent, (0, 0)));
+    }
+}
+
 #[tokio::test]
 async fn the_same_call_is_made_once_and_its_answer_given_again() {
     for (answer, status, body) in [

@@ -249,6 +249,10 @@ async fn what_is_always_denied_no_rule_allows() {
             "/rest/api/2/application-properties",
             "/rest/api/latest/Reindex",
             "/secure/admin/WebSudoAuthenticate.jspa",
+            "/secure/WebSudoAuthenticate.jspa",
+            "/any/where/UserBrowser.jspa",
+            "/s/x/_/rest/pat/latest/tokens",
+            "/rest/api/2/user/password",
             "/plugins/servlet/oauth",
             // An application whose context path the url does not name.
             "/jira/rest/pat/latest/tokens",
