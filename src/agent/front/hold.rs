@@ -110,7 +110,7 @@ mod tests {
         let buffer = Bytes::from(vec![b'1'; 1 << 20]);
         for count in [1, 7] {
             let pieces: Vec<_> =
-                (0..count).map(|at| Ok::<_, Infallible>(Frame::data(buffer.slice(at..at + 1)))).collect();
+                (0..count).map(|at| Ok::<_, Infallible>(Frame::data(buffer.slice(at..=at)))).collect();
             let body = StreamBody::new(futures_util::stream::iter(pieces));
             let held = hold(Request::new(body), ByteSize::kib(1), Duration::from_secs(9)).await;
             let request = held.unwrap_or_else(|problem| panic!("{problem:?}")).into_request();

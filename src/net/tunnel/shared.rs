@@ -261,7 +261,7 @@ mod tests {
         let message = Bytes::from(vec![7; 64 * 1024]);
         let mut mail = Mail::default();
         for at in 0..256 * 1024 {
-            mail.push(message.slice(at % 1000..at % 1000 + 1));
+            mail.push(message.slice(at % 1000..=at % 1000));
         }
         assert!(mail.data.len() < 100, "{}", mail.data.len());
         drop(mail.data.split_off(mail.data.len() - 1));
