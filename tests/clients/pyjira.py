@@ -110,7 +110,7 @@ def whole_run(url, form):
     check("delete", state(issue.key) is None, state(issue.key))
 
     refused("a call that no rule allows",
-            lambda: jira._session.get(f"{url}/rest/pat/latest/tokens"), 403, "policy-refused", "No rule of this site allows GET")
+            lambda: jira._session.get(f"{url}/rest/pat/latest/tokens"), 403, "policy-refused", "No rule of any site can allow")
     refused("a caller nobody knows", lambda: connect(url, "ohk_nobody0000000_x"), 401, "caller-unknown",
             "This key is not one of this site's")
 
