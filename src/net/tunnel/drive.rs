@@ -33,8 +33,12 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Close codes on the wire: this plus our number (RFC 6455, section 7.4.2, the private range).
 const CLOSE_BASE: u16 = 4000;
 
-pub(super) async fn drive<S>(mut socket: WebSocketStream<S>, shared: Arc<Shared>, acceptor: Arc<dyn Acceptor>)
-where
+/// The socket comes in a box: an idle tunnel is this task and little else, which would hold room for it twice.
+pub(super) async fn drive<S>(
+    mut socket: Box<WebSocketStream<S>>,
+    shared: Arc<Shared>,
+    acceptor: Arc<dyn Acceptor>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut driver = Driver {
@@ -56,10 +60,8 @@ where
         let code = WebSocketCode::from(CLOSE_BASE + closed.code.number());
         let reason: String = closed.text.chars().take(100).filter(char::is_ascii).collect();
         let close = CloseFrame { code, reason: reason.as_str().into() };
-        let _ = tokio::time::timeout(CLOSE_WITHIN, async {
-            let _ = socket.send(Message::Close(Some(close))).await;
-        })
-        .await;
+        let goodbye = async { socket.send(Message::Close(Some(close))).await };
+        let _ = Box::pin(tokio::time::timeout(CLOSE_WITHIN, goodbye)).await;
     }
 }
 

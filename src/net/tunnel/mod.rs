@@ -121,7 +121,7 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let shared = Arc::new(Shared::new(role, settings, clock, tasks.clone()));
-        tasks.spawn_detached(drive::drive(socket, Arc::clone(&shared), acceptor));
+        tasks.spawn_detached(drive::drive(Box::new(socket), Arc::clone(&shared), acceptor));
         Self(shared)
     }
 
