@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The floors that any room of the agent or the relay stands on.
-const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "net", "identity"];
+const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
 
 /// Room, and the rooms it may import. A room always may import itself; `*` is everything but the other program.
 const TABLE: &[(&str, &[&str])] = &[
@@ -18,6 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("telemetry", &["common"]),
     ("terminal", &["common"]),
     ("tunnel", &["common"]),
+    ("sqlite", &["common"]),
     ("net", &["common", "telemetry", "tunnel"]),
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
@@ -78,6 +79,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::reload", &[]),
     ("agent::run", &["*"]),
     ("agent::state", &[]),
+    ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.
     ("relay", &["*"]),

@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod reload;
 pub mod run;
 pub mod state;
+pub mod store;
 pub mod upstream;
 
 use std::process::ExitCode;

@@ -77,6 +77,18 @@ impl ApiKey {
     }
 }
 
+impl ApiKeyHash {
+    /// As it is stored.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0.0
+    }
+
+    /// As it was stored.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Encoded(bytes))
+    }
+}
+
 /// Whether the byte is in [`ALPHABET`].
 fn is_letter(byte: u8) -> bool {
     matches!(byte, b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b'z' | b'2'..=b'9')

@@ -5,7 +5,7 @@ mod secret;
 mod url;
 
 pub use listen::{ListenAddress, ListenFault};
-pub use secret::{SecretFault, SecretRef};
+pub use secret::{SecretFault, SecretRef, from_environment};
 pub use url::{HttpBase, HttpScheme, UrlFault, WssUrl};
 
 #[cfg(test)]

@@ -64,6 +64,13 @@ pub enum SecretFault {
     },
 }
 
+/// A secret in an environment variable: for development only, since others on the machine can read it.
+pub fn from_environment(name: &str) -> Option<Secret<String>> {
+    #[expect(clippy::disallowed_methods, reason = "config is the room that reads the environment")]
+    let value = std::env::var(name).ok();
+    value.map(Secret::new)
+}
+
 impl SecretRef {
     /// Reads the secret now. A newline at its end is no part of it.
     pub fn read(&self) -> Result<Secret<String>, SecretFault> {

@@ -1,13 +1,11 @@
 //! What the relay must not forget: sites, registrations, agents, join states, alarms. One SQLite file.
 //!
-//! One thread owns the connection and empties a bounded queue: what has gathered meanwhile runs in one
-//! transaction with one fsync, so a thousand agents that return together don't wait for a thousand fsyncs. An
-//! answer is given only after the commit. Each table has a file; nothing of a call's content is ever here.
+//! A [`Worker`] owns it, so a thousand agents that return together share a commit. An answer is given only after
+//! that. Each table has a file; nothing of a call's content is ever here.
 
 mod agents;
 mod alarms;
 mod join_states;
-mod migrate;
 mod registrations;
 mod sites;
 
@@ -16,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
+use crate::sqlite::migrations::{self, MigrationFault};
+use crate::sqlite::{Worker, WorkerFault, own_alone, signed as seconds, unsigned};
 pub use agents::{Agent, NewAgent, Role};
 pub use alarms::{Alarm, AlarmKind};
 pub use registrations::{Enrolled, Registration, TokenFault};
@@ -56,12 +55,28 @@ impl From<rusqlite::Error> for StoreFault {
     }
 }
 
-type Delivery = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
-type Job = Box<dyn FnOnce(&Connection) -> Delivery + Send>;
+impl From<WorkerFault> for StoreFault {
+    fn from(fault: WorkerFault) -> Self {
+        match fault {
+            WorkerFault::Sql(error) => Self::Sql(error),
+            WorkerFault::Closed => Self::Closed,
+            WorkerFault::Overloaded => Self::Overloaded,
+        }
+    }
+}
+
+impl From<MigrationFault> for StoreFault {
+    fn from(fault: MigrationFault) -> Self {
+        match fault {
+            MigrationFault::TooNew { found, known } => Self::TooNew { found, known },
+            MigrationFault::Sql(error) => error.into(),
+        }
+    }
+}
 
 /// A handle to the store's thread; cheap to clone. The thread ends with the last handle.
 #[derive(Clone)]
-pub struct Store(mpsc::Sender<Job>);
+pub struct Store(Worker);
 
 impl Store {
     /// Opens the file, brings it to this version's form, and starts the thread.
@@ -73,13 +88,8 @@ impl Store {
         // A lost join state would lock agents out: FULL, not NORMAL.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        migrate::run(&mut connection)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || work_off(&connection, receiver))
-            .map_err(|_| StoreFault::Closed)?;
-        Ok(Self(sender))
+        migrations::run(&mut connection, MIGRATIONS)?;
+        Ok(Self(Worker::start("store", connection)?))
     }
 
     /// Can it be read at all? For `/ready`.
@@ -92,81 +102,13 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<R, StoreFault> + Send + 'static,
     ) -> Result<R, StoreFault> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let result = in_savepoint(connection, work);
-            Box::new(move |committed| {
-                // Nobody may wait any more; the work is done all the same.
-                let _ = reply.send(committed.and(result));
-            })
-        });
-        match tokio::time::timeout(PATIENCE, self.0.send(job)).await {
-            Ok(sent) => sent.map_err(|_| StoreFault::Closed)?,
-            Err(_) => return Err(StoreFault::Overloaded),
-        }
-        answer.await.map_err(|_| StoreFault::Closed)?
+        self.0.call(work).await
     }
 }
 
-/// Makes a new file the owner's alone; SQLite gives its companion files the same rights.
-fn own_alone(path: &Path) {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    // A fault here comes back, with its reason, when SQLite opens the file.
-    let _ = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-}
-
-fn work_off(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
-    let mut deliveries = Vec::new();
-    while let Some(first) = queue.blocking_recv() {
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        let mut next = Some(first);
-        while let Some(job) = next {
-            deliveries.push(job(connection));
-            next = if deliveries.len() < BATCH { queue.try_recv().ok() } else { None };
-        }
-        let done = begun.and_then(|()| connection.execute_batch("COMMIT")).map_err(StoreFault::from);
-        if let Err(error) = &done {
-            tracing::error!(%error, "the store could not commit");
-            // Without a transaction there is nothing to roll back, and that is fine too.
-            let _ = connection.execute_batch("ROLLBACK");
-        }
-        for deliver in deliveries.drain(..) {
-            deliver(done.clone());
-        }
-    }
-}
-
-fn in_savepoint<R>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<R, StoreFault>,
-) -> Result<R, StoreFault> {
-    if connection.is_autocommit() {
-        // The transaction could not begin; without it nothing would be whole.
-        return Err(StoreFault::Overloaded);
-    }
-    connection.execute_batch("SAVEPOINT job")?;
-    let result = work(connection);
-    let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-    connection.execute_batch(end)?;
-    result
-}
-
-fn seconds(time: u64) -> i64 {
-    i64::try_from(time).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
+/// In order; a released one is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("001_first.sql")];
 /// How long SQLite waits for another process, such as a backup.
 const BUSY: Duration = Duration::from_secs(5);
-/// How many jobs may wait.
-const QUEUE: usize = 512;
-/// How many jobs share a commit.
-const BATCH: usize = 128;
-/// How long a job waits for room in the queue.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,88 @@
+//! The programs that may call this site, and the hashes of their keys.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use crate::agent::store::{Store, StoreFault};
+use crate::common::ids::CallerName;
+use crate::identity::api_key::{ApiKeyHash, ApiKeyId};
+use crate::sqlite::{signed, unsigned};
+
+/// A key of a caller's.
+#[derive(Debug, Clone)]
+pub struct StoredKey {
+    /// Its public part.
+    pub id: ApiKeyId,
+    /// What it is compared with.
+    pub hash: ApiKeyHash,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// When it stops working.
+    pub expires: Option<u64>,
+}
+
+/// All callers, each with its keys, the oldest first.
+pub type StoredCallers = BTreeMap<CallerName, Vec<StoredKey>>;
+
+impl Store {
+    /// All callers.
+    pub async fn callers(&self) -> Result<StoredCallers, StoreFault> {
+        self.call(|session| {
+            let corrupt = StoreFault::Corrupt("a caller");
+            let mut callers = StoredCallers::new();
+            let mut names = session.connection().prepare("SELECT name FROM callers")?;
+            for name in names.query_map([], |row| row.get::<_, String>(0))? {
+                callers.insert(name?.parse().map_err(|_| corrupt.clone())?, Vec::new());
+            }
+            let mut keys = session.connection().prepare(
+                "SELECT caller, id, hash, created, expires FROM caller_keys ORDER BY caller, place",
+            )?;
+            let mut rows = keys.query([])?;
+            while let Some(row) = rows.next()? {
+                let (caller, id): (String, String) = (row.get(0)?, row.get(1)?);
+                let caller: CallerName = caller.parse().map_err(|_| corrupt.clone())?;
+                let key = StoredKey {
+                    id: id.parse().map_err(|_| corrupt.clone())?,
+                    hash: ApiKeyHash::from_bytes(row.get(2)?),
+                    created: unsigned(row.get(3)?),
+                    expires: row.get::<_, Option<i64>>(4)?.map(unsigned),
+                };
+                callers.get_mut(&caller).ok_or(corrupt.clone())?.push(key);
+            }
+            Ok(callers)
+        })
+        .await
+    }
+
+    /// Puts these keys in the place of all that the caller had; no keys remove it. Makes the caller if need be.
+    pub async fn set_caller(
+        &self,
+        name: &CallerName,
+        keys: Option<Vec<StoredKey>>,
+    ) -> Result<(), StoreFault> {
+        let name = name.clone();
+        self.call(move |session| {
+            let connection = session.connection();
+            connection.execute("DELETE FROM callers WHERE name = ?1", [name.as_str()])?;
+            let Some(keys) = keys else { return Ok(()) };
+            connection.execute("INSERT INTO callers (name) VALUES (?1)", [name.as_str()])?;
+            for (place, key) in keys.iter().enumerate() {
+                connection.execute(
+                    "INSERT INTO caller_keys (id, caller, hash, created, expires, place)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        key.id.as_str(),
+                        name.as_str(),
+                        key.hash.as_bytes(),
+                        signed(key.created),
+                        key.expires.map(signed),
+                        signed(place as u64)
+                    ],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,5 @@
+//! One file a table, or a family of them: typed rows in, typed rows out.
+
+pub mod callers;
+pub mod identity;
+pub mod joins;
