@@ -9,8 +9,8 @@ use super::cli::enrol as arguments;
 use super::config::Config;
 use super::connection::ConnectFault;
 use super::connection::enrol::{EnrolFault, Enrolled, enrol as make_known};
-use super::run::{relay, state_report};
-use super::state::State;
+use super::run::relay;
+use super::store::Store;
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::terminal;
@@ -19,11 +19,11 @@ use crate::terminal;
 pub fn enrol(file: &Path, how: &Enrol, json: bool) -> Result<(), Report> {
     let config = Config::load(file)?;
     let relay = relay(&config)?;
-    let state = State::open(&config.state).map_err(|fault| state_report(&fault))?;
+    let store = Store::open(&config.state, &config.store.key).map_err(|fault| fault.report())?;
     let token = arguments::token(how)?;
     arguments::relay(how, &token, &config.relay.url)?;
     let contact = async {
-        make_known(&relay, &state, &token, how.replace, &Clock::system())
+        make_known(&relay, &store, &token, how.replace, &Clock::system())
             .await
             .map_err(|fault| report(&fault))
     };
@@ -69,7 +69,7 @@ fn report(fault: &EnrolFault) -> Report {
     let exit = match fault {
         EnrolFault::Already(_) => Exit::CannotCreate,
         EnrolFault::Tls(_) => Exit::Config,
-        EnrolFault::State(fault) => return state_report(fault),
+        EnrolFault::Store(fault) => return fault.report(),
         EnrolFault::Connect(ConnectFault::Refused(_)) => Exit::Permission,
         EnrolFault::Connect(ConnectFault::Distrust(_)) => Exit::Protocol,
         EnrolFault::Connect(_) => Exit::Unavailable,

@@ -1,7 +1,5 @@
 //! What the admin socket and the metrics page see of the running agent.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +11,7 @@ use super::admin::status::{
     ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
     UpstreamStatus,
 };
-use super::admin::{CallerLine, House, KeyLine};
+use super::admin::{Answer, CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
@@ -23,7 +21,7 @@ use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
 use super::reload;
-use super::state::Enrolment;
+use super::store::tables::identity::Enrolment;
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
@@ -105,7 +103,7 @@ impl House for Running {
         })
     }
 
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+    fn reload(&self) -> Answer<'_, Vec<String>> {
         let reload = self.reload.clone();
         Box::pin(async move {
             reload.reload().await.map_err(|error| {
@@ -146,16 +144,16 @@ impl House for Running {
         self.callers.list().into_iter().map(line).collect()
     }
 
-    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
-        self.callers.add(name).map_err(|fault| refused(&fault))
+    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
+        Box::pin(async { self.callers.add(name).await.map_err(|fault| refused(&fault)) })
     }
 
-    fn rotate_caller(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
-        self.callers.rotate(name, grace).map_err(|fault| refused(&fault))
+    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
+        Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
     }
 
-    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
-        self.callers.remove(name).map_err(|fault| refused(&fault))
+    fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
+        Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
     }
 }
 
@@ -212,9 +210,7 @@ fn refused(fault: &CallersFault) -> Refused {
         CallersFault::Exists(_) => StatusCode::CONFLICT,
         CallersFault::Unknown(_) => StatusCode::NOT_FOUND,
         CallersFault::Full | CallersFault::Grace => StatusCode::UNPROCESSABLE_ENTITY,
-        CallersFault::Random(_) | CallersFault::Write { .. } | CallersFault::Read { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        CallersFault::Random(_) | CallersFault::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = Report::from_error(Exit::Data, fault).to_string();
     Refused::new(status, text)

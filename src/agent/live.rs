@@ -110,6 +110,7 @@ fn upstreams(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::store::Store;
 
     fn config(tables: &str) -> Config {
         let text = format!(
@@ -122,7 +123,8 @@ mod tests {
     #[tokio::test]
     async fn what_did_not_change_is_kept_and_the_rest_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let callers = Arc::new(Callers::load(folder.path(), Clock::system()).unwrap());
+        let callers =
+            Arc::new(Callers::load(Store::for_tests(folder.path()), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
         let mut live = Live::new(config(""), callers, Clock::system(), &tasks).unwrap();
         let site = live.site();

@@ -21,7 +21,6 @@ pub mod policy;
 pub mod proxy;
 pub mod reload;
 pub mod run;
-pub mod state;
 pub mod store;
 pub mod upstream;
 

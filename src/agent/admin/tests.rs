@@ -1,5 +1,3 @@
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
-use super::{CallerLine, House, router};
+use super::{Answer, CallerLine, House, router};
 use crate::common::ids::CallerName;
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
@@ -52,7 +50,7 @@ impl House for Doll {
         self.0.lock().unwrap().0 = false;
         Ok(())
     }
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+    fn reload(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
     }
     fn refusals(&self) -> RefusalsReport {
@@ -72,20 +70,25 @@ impl House for Doll {
         let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
         self.0.lock().unwrap().1.iter().map(line).collect()
     }
-    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
+    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
         let names = &mut self.0.lock().unwrap().1;
-        if names.iter().any(|known| known == name.as_str()) {
-            return Err(Refused::new(StatusCode::CONFLICT, "there already"));
+        let there = names.iter().any(|known| known == name.as_str());
+        if !there {
+            names.push(name.to_string());
         }
-        names.push(name.to_string());
-        Ok(Secret::new("ohk_abc_secret".to_owned()))
+        Box::pin(async move {
+            if there {
+                return Err(Refused::new(StatusCode::CONFLICT, "there already"));
+            }
+            Ok(Secret::new("ohk_abc_secret".to_owned()))
+        })
     }
-    fn rotate_caller(&self, _: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
-        Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs())))
+    fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
+        Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
     }
-    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
+    fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
-        Ok(())
+        Box::pin(async { Ok(()) })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod policy;
+mod store;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[state] directory`.
     pub state: PathBuf,
+    /// `[store]`.
+    pub store: store::Store,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -110,6 +113,7 @@ impl Config {
         let differs = [
             ("relay", self.relay != other.relay),
             ("state.directory", self.state != other.state),
+            ("store.key", self.store != other.store),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
             ("log", self.log != other.log),
@@ -130,6 +134,7 @@ impl Config {
     fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Self> {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
+        let store = store::store(top.table("store"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
@@ -142,6 +147,7 @@ impl Config {
         Some(Self {
             relay: relay?,
             state,
+            store,
             admin_socket,
             metrics,
             log,
