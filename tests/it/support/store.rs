@@ -7,11 +7,10 @@ use outhaul::agent::store::{KeySource, Store};
 use outhaul::common::clock::Clock;
 use outhaul::config::values::SecretRef;
 
-/// The store in this state folder; its key lies beside the folder.
+/// The store in this state folder; its key lies beside the folder, where a copy of the folder finds it too.
 pub(crate) fn store_in(state: &Path) -> Store {
-    let mut key = state.as_os_str().to_owned();
-    key.push(".key");
-    Store::open(state, &KeySource::At(SecretRef::File(key.into()))).unwrap()
+    let key = state.with_file_name("store.key");
+    Store::open(state, &KeySource::At(SecretRef::File(key))).unwrap()
 }
 
 /// Callers in a store below this folder, and the key of each. Also where nothing may wait.
@@ -26,6 +25,9 @@ pub(crate) fn callers_in<const N: usize>(folder: &Path, names: [&str; N]) -> (Ca
         (callers, keys)
     };
     // A runtime of its own, on a thread of its own: the test may stand in one already.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(made)).join().unwrap())
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(made)
+    };
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
