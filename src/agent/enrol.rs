@@ -10,7 +10,7 @@ use super::config::Config;
 use super::connection::ConnectFault;
 use super::connection::enrol::{EnrolFault, Enrolled, enrol as make_known};
 use super::run::relay;
-use super::store::Store;
+use super::store::{Store, give_to_owner};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::terminal;
@@ -47,22 +47,6 @@ fn say(enrolled: &Enrolled, json: bool) {
     }
     text.push_str("Start it with `systemctl start outhaul-agent`, or by hand with `outhaul-agent run`.");
     terminal::say(&text);
-}
-
-/// Root enrols, the service's user runs: what was written must belong to whoever owns the folder.
-fn give_to_owner(folder: &Path) {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let Ok(owner) = std::fs::metadata(folder) else { return };
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let Ok(file) = entry.metadata() else { continue };
-        if file.is_file()
-            && file.uid() != owner.uid()
-            && let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid()))
-        {
-            eprintln!("warning: {} can't be given to the folder's owner: {error}", entry.path().display());
-        }
-    }
 }
 
 fn report(fault: &EnrolFault) -> Report {

@@ -52,6 +52,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Store(what) => cli::store::store(file, what, json),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
         Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),

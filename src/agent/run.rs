@@ -16,7 +16,7 @@ use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::Running;
+use super::house::{Running, StoreRoom};
 use super::live::Live;
 use super::metrics;
 use super::pause::Pause;
@@ -99,7 +99,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 
     let house = Arc::new(Running {
         started,
-        clock,
+        clock: clock.clone(),
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
@@ -108,6 +108,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
     let token = tasks.token();

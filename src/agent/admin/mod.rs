@@ -6,6 +6,7 @@
 pub mod refusals;
 mod routes;
 pub mod status;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,8 @@ pub trait House: Send + Sync + 'static {
     fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>>;
     /// Gives a caller a new key; the old ones go on working for `grace`.
     fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>>;
+    /// The store.
+    fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()>;
 }

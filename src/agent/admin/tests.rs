@@ -5,7 +5,8 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusals::{RefusalsReport, RefusedLine};
-use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
+use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status, StoreStatus};
+use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, router};
 use crate::common::ids::CallerName;
 use crate::common::report::Exit;
@@ -40,6 +41,7 @@ impl House for Doll {
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
             idempotency: IdempotencyStatus::default(),
+            store: StoreStatus::default(),
         }
     }
     fn pause(&self) -> Result<(), Refused> {
@@ -86,9 +88,29 @@ impl House for Doll {
     fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
         Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
     }
+    fn store(&self) -> &dyn StoreDesk {
+        self
+    }
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl StoreDesk for Doll {
+    fn backup(&self) -> Answer<'_, String> {
+        Box::pin(async { Ok("/x.backup".to_owned()) })
+    }
+    fn verify(&self) -> Answer<'_, Value> {
+        Box::pin(async { Ok(json!({ "broken": [] })) })
+    }
+    fn rekey(&self, key: Option<Secret<String>>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            if key.is_some_and(|key| key.expose() == "good") {
+                return Ok(());
+            }
+            Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "no key"))
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the admin socket and the metrics page see of the running agent.
 
+mod store;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +10,10 @@ use http::StatusCode;
 
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
-    UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
+    TunnelStatus, UpstreamStatus,
 };
+use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
@@ -29,6 +32,7 @@ use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
+pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
 pub struct Running {
@@ -52,6 +56,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The store.
+    pub store: StoreRoom,
     /// The configuration file.
     pub reload: reload::Handle,
 }
@@ -85,6 +91,10 @@ impl House for Running {
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
             idempotency: idempotency(self.ledger.usage()),
+            store: StoreStatus {
+                resealing: self.store.is_resealing(),
+                key_exposed: self.store.key_is_exposed(),
+            },
         }
     }
 
@@ -150,6 +160,10 @@ impl House for Running {
 
     fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
         Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
+    }
+
+    fn store(&self) -> &dyn StoreDesk {
+        &self.store
     }
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
