@@ -105,6 +105,11 @@ impl Batch {
         self.first + self.lines.len() as u64 - 1
     }
 
+    /// The time of its last record.
+    pub(super) fn last_time(&self) -> i64 {
+        self.lines.last().map_or(0, |line| line.time)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
