@@ -79,7 +79,7 @@ pub(crate) async fn create(call: Call, body: Bytes) -> Reply {
     if name.is_empty() {
         return Err(Fault::field("username", "You must specify a username."));
     }
-    if world.user(&name).is_some() {
+    if world.by_name(&name).is_some() {
         return Err(Fault::field("username", "A user with that username already exists."));
     }
     if !text("emailAddress").contains('@') {
