@@ -5,7 +5,7 @@ usage: stand_in.py PROGRAM
 """
 import sys
 
-import stand_in_oauth
+import stand_in_oauth_checks
 from stand_in_process import StandIn
 
 PROGRAM = sys.argv[1]
@@ -295,6 +295,6 @@ with StandIn(PROGRAM) as jira:
     check("one answer decides", (answer["finalDecision"], answer["canAnswerApproval"]), ("declined", False))
     check("a plain request needs none", call("GET", f"{DESK}/request/{raised('carol')[2]['issueKey']}/approval", "bob", headers=header)[2]["size"], 0)
 
-stand_in_oauth.run(PROGRAM, check)
+stand_in_oauth_checks.run(PROGRAM, check)
 
 print(f"{done} checks")

@@ -31,7 +31,9 @@ pub(crate) struct Options {
     #[arg(long = "pat", value_name = "USER=TOKEN")]
     pub(crate) pats: Vec<String>,
     /// A client of the OAuth 2.0 provider: `id=…,secret=…,scope=READ+WRITE,redirect=URI`; `redirect` may be given
-    /// several times, `name=…` and `service-account=USER` at will. May be given several times.
+    /// several times, `name=…` and `service-account=USER` at will. May be given several times. Later clients:
+    /// `POST /_control/oauth/clients` with `{"id":…,"secret":…,"name":…,"scope":"READ WRITE","redirect_uris":[…],
+    /// "service_account":…}`, where all but `redirect_uris` may be absent.
     #[arg(long = "oauth-client", value_name = "NAME=VALUE,…")]
     pub(crate) oauth_clients: Vec<String>,
     /// The largest attachment, in bytes.
@@ -283,7 +285,10 @@ pub(crate) const SWITCHES: &[Switch] = &[
 ];
 
 fn switch_help() -> String {
-    let mut text = String::from("Switches (the first value is the default):\n");
+    let mut text = String::from(
+        "People: admin, alice, bob, carol, mallory, and svc-outhaul; each password is the name and “-password”.\n\n\
+         Switches (the first value is the default):\n",
+    );
     for switch in SWITCHES {
         text.push_str("  ");
         text.push_str(switch.name);
