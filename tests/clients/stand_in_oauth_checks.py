@@ -3,7 +3,8 @@ import copy
 import http.client
 import re
 import threading
-from urllib.parse import urlencode
+import time
+from urllib.parse import urlencode, urlsplit
 
 from stand_in_oauth import (CALLBACK, CLIENT, FORM, TOKEN, VERIFIER, Person, answer, authorize_url, code, error, pair_of, post, redeem,
                             refresh)
@@ -258,6 +259,20 @@ def gates(program, check):
         control("POST", "/oauth/release")
         check("an order taken back", error(refresh(jira, {"refresh_token": "nonsense"})), GRANT)
 
+        control("POST", "/oauth/hold/before")
+        gone = http.client.HTTPConnection(urlsplit(jira.about["url"]).netloc, timeout=20)
+        members = {"grant_type": "refresh_token", "client_id": "outhaul", "client_secret": "s3+cret/=",
+                   "refresh_token": pair["refresh_token"], "redirect_uri": CALLBACK}
+        gone.request("POST", "/jira" + TOKEN, urlencode(members), FORM)
+        control("GET", "/oauth/held?wait=20")
+        gone.close()
+        control("POST", "/oauth/release")
+        until = time.monotonic() + 20
+        while control("GET", "/counters")[2]["tokens_issued"]["refresh_token"] < 3 and time.monotonic() < until:
+            pass
+        check("who hangs up has asked all the same", error(refresh(jira, pair)), GRANT)
+        pair = pair_of(jira)
+
         control("POST", "/oauth/drop-answer")
         check("a refusal is answered", error(refresh(jira, {"refresh_token": "nonsense"})), GRANT)
         try:
@@ -270,7 +285,7 @@ def gates(program, check):
         check("once", refresh(jira, pair)[0], 200)
         counted = control("GET", "/counters")[2]
         check("counted", (counted["token_requests"], counted["tokens_issued"], counted["refreshes"]),
-              ({"authorization_code": 2, "refresh_token": 9}, {"authorization_code": 2, "refresh_token": 4}, {"alice": 3, "bob": 1}))
+              ({"authorization_code": 3, "refresh_token": 11}, {"authorization_code": 3, "refresh_token": 5}, {"alice": 4, "bob": 1}))
 
 
 def https(program, check):

@@ -23,7 +23,7 @@ pub(crate) struct Gate(watch::Sender<Held>);
 #[derive(Clone)]
 pub(crate) struct DropAnswer;
 
-/// Counts a held request off, also when its connection went away.
+/// Counts a held request off.
 struct Waiting<'a>(&'a Gate);
 
 impl Drop for Waiting<'_> {

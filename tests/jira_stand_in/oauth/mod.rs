@@ -37,7 +37,8 @@
 //! - `POST /oauth/lifetime/SECONDS`, `POST /oauth/code-lifetime/SECONDS`: for what is issued from now on (7200, 10).
 //! - `POST /oauth/hold/before`, `POST /oauth/hold/after`: the next token request is held before, or after, it is
 //!   carried out. `GET /oauth/held?wait=SECONDS` answers `{"held":N}` as soon as one is held, or after the wait (at most
-//!   60); `POST /oauth/release` lets all go and takes an unused order back.
+//!   60); `POST /oauth/release` lets all go and takes an unused order back. A held request is carried out once it is
+//!   released, even if its client is gone by then.
 //! - `POST /oauth/drop-answer`: the next token request that succeeds is carried out, and the connection is then closed
 //!   without an answer. Several orders add up; `DELETE` takes them back.
 //! - `GET /counters` has `token_requests` (by grant type, every attempt), `tokens_issued` (by grant type) and

@@ -83,6 +83,7 @@ pub(crate) struct Grant {
 impl Provider {
     /// A new grant with fresh tokens.
     pub(crate) fn grant(&mut self, user_key: &str, wish: &Wish, service: bool, now: u64) -> u64 {
+        self.grants.retain(|_, grant| !grant.service || grant.access_expires_at > now);
         self.next_grant += 1;
         let grant = Grant {
             user_key: user_key.to_owned(),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, Uri, header};
+use outhaul::common::tasks::Tasks;
 use serde_json::{Value, json};
 
 use super::authorize::secure_enough;
@@ -90,6 +91,12 @@ pub(crate) async fn token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    // A task of its own: what was asked is carried out, even if the client does not live to see the answer.
+    let carried_out = Tasks::new().spawn_detached(carry_out(app, uri, headers, body)).await;
+    carried_out.unwrap_or_else(|fault| Fault::core(500, fault.to_string()).into_response())
+}
+
+async fn carry_out(app: Arc<App>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     app.oauth_gate.pass(Point::Before).await;
     let outcome = Form::read(&app, &uri, &headers, &body).and_then(|form| redeem(&app, &form));
     let mut response = match outcome {
