@@ -78,4 +78,5 @@ def pair_of(jira, user="alice", **changes):
 
 
 def error(answered):
-    return answered[0], answered[1]["error"]
+    status, body = answered
+    return status, body.get("error") if isinstance(body, dict) else body
