@@ -65,14 +65,23 @@ impl Grant<'_> {
                 &[("grant_type", "client_credentials"), ("scope", scope)]
             }
         };
-        let client = [("client_id", client.id.as_str()), ("client_secret", client.secret.expose().as_str())];
-        let all = || pairs.iter().chain(&client);
-        // Three characters for each byte at most: a text that had to grow would leave a copy behind.
-        let room = all().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
-        form.extend_pairs(all());
-        Secret::new(form.finish())
+        form(pairs, client)
     }
+}
+
+/// The body of a revocation request (RFC 7009, section 2.1).
+pub fn revocation(client: &Client, token: &Secret<String>, hint: &str) -> Secret<String> {
+    form(&[("token", token.expose()), ("token_type_hint", hint)], client)
+}
+
+fn form(pairs: &[(&str, &str)], client: &Client) -> Secret<String> {
+    let client = [("client_id", client.id.as_str()), ("client_secret", client.secret.expose().as_str())];
+    let all = || pairs.iter().chain(&client);
+    // Three characters for each byte at most: a text that had to grow would leave a copy behind.
+    let room = all().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
+    let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
+    form.extend_pairs(all());
+    Secret::new(form.finish())
 }
 
 impl fmt::Debug for Client {

@@ -14,5 +14,5 @@ mod pkce;
 
 pub use answer::{ErrorCode, MAX_ANSWER, TokenFault, Tokens, read};
 pub use authorize::Authorization;
-pub use grant::{Client, FORM, Grant};
+pub use grant::{Client, FORM, Grant, revocation};
 pub use pkce::{Challenge, Verifier};
