@@ -24,7 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
     ("agent::admin", &[]),
-    ("agent::callers", &["agent::state"]),
+    ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
         "agent::cli",
@@ -35,7 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             // What becomes of header fields, for `policy explain`.
             "agent::proxy",
-            "agent::state",
+            "agent::store",
         ],
     ),
     (
@@ -47,12 +47,13 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::idempotency",
             "agent::policy",
             "agent::proxy",
+            "agent::store",
             "agent::upstream",
         ],
     ),
-    ("agent::connection", &["agent::front", "agent::state", "agent::counters"]),
+    ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
-    ("agent::credentials", &["agent::state"]),
+    ("agent::credentials", &["agent::store"]),
     (
         "agent::front",
         &[
@@ -66,19 +67,18 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
-    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::state"]),
+    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"]),
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
-    ("agent::pause", &["agent::state"]),
+    ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     ("agent::proxy", &["agent::counters", "agent::credentials", "agent::policy", "agent::upstream"]),
     ("agent::reload", &[]),
     ("agent::run", &["*"]),
-    ("agent::state", &[]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

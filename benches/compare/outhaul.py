@@ -42,6 +42,9 @@ tunnels = {tunnels}
 [state]
 directory = "{folder}/state"
 
+[store]
+key = {{ file = "{folder}/store.key" }}
+
 [admin]
 socket = "{folder}/agent.sock"
 

@@ -9,8 +9,8 @@ use super::cli::enrol as arguments;
 use super::config::Config;
 use super::connection::ConnectFault;
 use super::connection::enrol::{EnrolFault, Enrolled, enrol as make_known};
-use super::run::{relay, state_report};
-use super::state::State;
+use super::run::relay;
+use super::store::{Store, give_to_owner};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::terminal;
@@ -19,11 +19,11 @@ use crate::terminal;
 pub fn enrol(file: &Path, how: &Enrol, json: bool) -> Result<(), Report> {
     let config = Config::load(file)?;
     let relay = relay(&config)?;
-    let state = State::open(&config.state).map_err(|fault| state_report(&fault))?;
+    let store = Store::open(&config.state, &config.store.key).map_err(|fault| fault.report())?;
     let token = arguments::token(how)?;
     arguments::relay(how, &token, &config.relay.url)?;
     let contact = async {
-        make_known(&relay, &state, &token, how.replace, &Clock::system())
+        make_known(&relay, &store, &token, how.replace, &Clock::system())
             .await
             .map_err(|fault| report(&fault))
     };
@@ -49,27 +49,11 @@ fn say(enrolled: &Enrolled, json: bool) {
     terminal::say(&text);
 }
 
-/// Root enrols, the service's user runs: what was written must belong to whoever owns the folder.
-fn give_to_owner(folder: &Path) {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let Ok(owner) = std::fs::metadata(folder) else { return };
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let Ok(file) = entry.metadata() else { continue };
-        if file.is_file()
-            && file.uid() != owner.uid()
-            && let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid()))
-        {
-            eprintln!("warning: {} can't be given to the folder's owner: {error}", entry.path().display());
-        }
-    }
-}
-
 fn report(fault: &EnrolFault) -> Report {
     let exit = match fault {
         EnrolFault::Already(_) => Exit::CannotCreate,
         EnrolFault::Tls(_) => Exit::Config,
-        EnrolFault::State(fault) => return state_report(fault),
+        EnrolFault::Store(fault) => return fault.report(),
         EnrolFault::Connect(ConnectFault::Refused(_)) => Exit::Permission,
         EnrolFault::Connect(ConnectFault::Distrust(_)) => Exit::Protocol,
         EnrolFault::Connect(_) => Exit::Unavailable,

@@ -83,9 +83,8 @@ fn site(
     credentials: Arc<Credentials>,
     meters: Arc<Meters>,
 ) -> Site {
-    let rewriting = config.callers.iter().filter(|(_, options)| options.rewrite_links);
-    let rewriting = rewriting.map(|(name, _)| name.clone()).collect();
-    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, rewriting }
+    let options = config.callers.iter().map(|(name, options)| (name.clone(), options.clone())).collect();
+    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, options }
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.
@@ -110,6 +109,7 @@ fn upstreams(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::store::Store;
 
     fn config(tables: &str) -> Config {
         let text = format!(
@@ -122,7 +122,8 @@ mod tests {
     #[tokio::test]
     async fn what_did_not_change_is_kept_and_the_rest_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let callers = Arc::new(Callers::load(folder.path(), Clock::system()).unwrap());
+        let callers =
+            Arc::new(Callers::load(Store::for_tests(folder.path()), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
         let mut live = Live::new(config(""), callers, Clock::system(), &tasks).unwrap();
         let site = live.site();

@@ -22,7 +22,6 @@ pub mod policy;
 pub mod proxy;
 pub mod reload;
 pub mod run;
-pub mod state;
 pub mod store;
 pub mod upstream;
 
@@ -54,6 +53,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Store(what) => cli::store::store(file, what, json),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
         Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),

@@ -16,12 +16,13 @@ use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::Running;
+use super::house::{Running, StoreRoom};
 use super::live::Live;
 use super::metrics;
 use super::pause::Pause;
 use super::reload;
-use super::state::{Identity, State, StateFault};
+use super::store::Store;
+use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
@@ -49,9 +50,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut stop = Stop::listen()?;
     let started = clock.wall();
 
-    let state = State::open(&config.state).map_err(|fault| state_report(&fault))?;
-    let Identity { enrolment, key } = identity(&state, &config)?;
-    let callers = Callers::load(&config.state, clock.clone()).map_err(|fault| fault.report())?;
+    let store = Store::open(&config.state, &config.store.key).map_err(|fault| fault.report())?;
+    let Identity { enrolment, key } = identity(&store, &config).await?;
+    let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
@@ -87,7 +88,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
-        &Arc::new(state),
+        &store,
         &front,
         announce,
         clock.clone(),
@@ -98,7 +99,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 
     let house = Arc::new(Running {
         started,
-        clock,
+        clock: clock.clone(),
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
@@ -107,6 +108,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
     let token = tasks.token();
@@ -162,22 +164,8 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     })
 }
 
-/// A fault of the state folder, for people.
-pub(super) fn state_report(fault: &StateFault) -> Report {
-    let exit = match fault {
-        StateFault::Held { .. } => Exit::Temporary,
-        StateFault::Exposed { .. } | StateFault::Key(_) | StateFault::Damaged { .. } => Exit::Config,
-        StateFault::Folder { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Exit::Permission
-        }
-        StateFault::Read(report) => report.exit(),
-        StateFault::Folder { .. } | StateFault::Write { .. } => Exit::CannotCreate,
-    };
-    Report::from_error(exit, fault)
-}
-
-fn identity(state: &State, config: &Config) -> Result<Identity, Report> {
-    let identity = state.identity().map_err(|fault| state_report(&fault))?.ok_or_else(|| {
+async fn identity(store: &Store, config: &Config) -> Result<Identity, Report> {
+    let identity = store.identity().await.map_err(|fault| fault.report())?.ok_or_else(|| {
         Report::new(Exit::Config, "this agent is not enrolled: no relay knows it yet").with_remedy(
             "Get a token from the relay's operator (`outhaul-relay site enrol SITE`), run `outhaul-agent enrol` \
              with it, then start the agent.",

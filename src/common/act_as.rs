@@ -23,7 +23,9 @@ pub struct ActAs {
 
 /// A text that names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this names no person: {0}. Write provider:subject, such as teams:4f2c…, the subject percent-encoded")]
+#[error(
+    "this names no person: {0}. Write provider:subject, such as teams:4f2c…, the subject percent-encoded"
+)]
 pub struct ActAsFault(&'static str);
 
 impl ActAs {
@@ -141,9 +143,33 @@ mod tests {
     fn what_is_ambiguous_or_names_nobody_is_refused() {
         let long = "x".repeat(256);
         for value in [
-            "", ":", "teams", "teams:", ":x", "Teams:x", "te ams:x", "-t:x", "t-:x", "té:x", "t:a b", "t:ü", "t: x",
-            "t:a\u{7f}", "t:%", "t:%4", "t:%zz", "t:%%41", "t:%ff", "t:%C3", "t:a%00b", "t:a%0Ab", "t:%20x", "t:x%20",
-            "t:%C2%85", &format!("t:{long}"), &format!("t:{}", "%41".repeat(256)),
+            "",
+            ":",
+            "teams",
+            "teams:",
+            ":x",
+            "Teams:x",
+            "te ams:x",
+            "-t:x",
+            "t-:x",
+            "té:x",
+            "t:a b",
+            "t:ü",
+            "t: x",
+            "t:a\u{7f}",
+            "t:%",
+            "t:%4",
+            "t:%zz",
+            "t:%%41",
+            "t:%ff",
+            "t:%C3",
+            "t:a%00b",
+            "t:a%0Ab",
+            "t:%20x",
+            "t:x%20",
+            "t:%C2%85",
+            &format!("t:{long}"),
+            &format!("t:{}", "%41".repeat(256)),
         ] {
             assert!(ActAs::parse(value).is_err(), "{value}");
         }

@@ -86,6 +86,10 @@ codes! {
     CallerUnknown = "caller-unknown", UNAUTHORIZED, Caller, Never, NotSent, "The caller is not known to this site";
     /// No rule allows the call.
     PolicyRefused = "policy-refused", FORBIDDEN, Caller, Never, NotSent, "The site's policy does not allow this call";
+    /// The caller names a person of a provider that it may not name.
+    ActAsRefused = "act-as-refused", FORBIDDEN, Caller, Never, NotSent, "This caller may not call for that person";
+    /// The rule makes the call as a person, and the caller names none.
+    ActAsRequired = "act-as-required", BAD_REQUEST, Caller, Never, NotSent, "The call must say for which person it is made";
     /// The rule asks for a proof that the call does not bring.
     TrustRequired = "trust-required", FORBIDDEN, Caller, Never, NotSent, "The rule for this call asks for more proof of who calls";
     /// The person has no linked account.

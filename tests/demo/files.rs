@@ -129,6 +129,9 @@ ca-file = "{ca}"
 [state]
 directory = "{state}"
 
+[store]
+key = {{ file = "{at}/store.key" }}
+
 [admin]
 socket = "{at}/agent.sock"
 

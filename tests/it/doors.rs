@@ -130,14 +130,7 @@ async fn what_others_may_read_is_not_taken() {
     let mode = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let key = std::fs::read_dir(&state)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|end| end == "key"))
-        .unwrap();
-    for (path, wrong, right) in
-        [(&key, 0o640, 0o600), (&state, 0o750, 0o700), (&state.join("callers.json"), 0o644, 0o600)]
-    {
+    for (path, wrong, right) in [(&world.path().join("store.key"), 0o640, 0o600), (&state, 0o750, 0o700)] {
         mode(path, wrong);
         let outcome = world.agent(&["run"]).await;
         assert!(outcome.code == 78 && outcome.err.contains("chmod"), "{}: {outcome:?}", path.display());

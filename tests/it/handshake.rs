@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outhaul::agent::connection::enrol::{EnrolFault, Enrolled, enrol};
 use outhaul::agent::connection::{Config, Connection, Snapshot};
-use outhaul::agent::state::State;
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::RequestId;
 use outhaul::common::report::{Exit, Report};
@@ -37,6 +36,7 @@ use tower_service::Service;
 
 use crate::support::eventually;
 use crate::support::pki::Authority;
+use crate::support::store::store_in;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -164,25 +164,25 @@ impl Bench {
     }
 
     async fn enrol(&self, config: &Config, token: &EnrolmentToken) -> Result<Enrolled, EnrolFault> {
-        let state = State::open(&self.state()).unwrap();
-        enrol(config, &state, token, false, &Clock::system()).await
+        let store = store_in(&self.state());
+        enrol(config, &store, token, false, &Clock::system()).await
     }
 
     /// Runs an agent on a state folder.
-    fn agent(config: &Config, folder: &Path) -> Agent {
-        Self::agent_with(config, folder, &Parrot::default())
+    async fn agent(config: &Config, folder: &Path) -> Agent {
+        Self::agent_with(config, folder, &Parrot::default()).await
     }
 
-    fn agent_with(config: &Config, folder: &Path, service: &Parrot) -> Agent {
-        let state = Arc::new(State::open(folder).unwrap());
-        let identity = state.identity().unwrap().unwrap();
+    async fn agent_with(config: &Config, folder: &Path, service: &Parrot) -> Agent {
+        let store = store_in(folder);
+        let identity = store.identity().await.unwrap().unwrap();
         let tasks = Tasks::new();
         let announce = |head: RequestHead, extensions: &mut http::Extensions| {
             extensions.insert(head.peer);
         };
         let clock = Clock::system();
         let connection =
-            Connection::start(config, identity, &state, service, announce, clock, &tasks).unwrap();
+            Connection::start(config, identity, &store, service, announce, clock, &tasks).unwrap();
         Agent { connection, tasks }
     }
 
@@ -320,7 +320,7 @@ async fn an_agent_enrols_connects_serves_and_comes_back() {
     );
 
     for round in 0..2 {
-        let agent = Bench::agent(&config, &bench.state());
+        let agent = Bench::agent(&config, &bench.state()).await;
         for slot in agent.connected().await {
             assert_eq!((slot.bound, slot.error), (Some(true), None));
         }
@@ -341,7 +341,7 @@ async fn a_drained_tunnel_is_replaced_before_it_ends() {
     let bench = Bench::new(false).await;
     let config = bench.config(bench.address.port(), false);
     bench.enrol(&config, &bench.token().await).await.unwrap();
-    let agent = Bench::agent(&config, &bench.state());
+    let agent = Bench::agent(&config, &bench.state()).await;
     bench.call(0).await;
     let old = bench.tunnel(0).unwrap();
     old.drain(DrainCode::Operator, "test");
@@ -358,7 +358,7 @@ async fn a_caller_that_goes_cancels_the_service() {
     let config = bench.config(bench.address.port(), false);
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let service = Parrot::default();
-    let agent = Bench::agent_with(&config, &bench.state(), &service);
+    let agent = Bench::agent_with(&config, &bench.state(), &service).await;
     bench.call(0).await;
     let tunnel = bench.tunnel(0).unwrap();
     let hang = Bench::head("/s/acme/hang");
@@ -389,9 +389,9 @@ async fn a_copy_is_refused_with_an_alarm_and_the_live_session_stays() {
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let copied = bench.folder.path().join("copy");
     copy_folder(&bench.state(), &copied);
-    let agent = Bench::agent(&config, &bench.state());
+    let agent = Bench::agent(&config, &bench.state()).await;
     agent.connected().await;
-    let copy = Bench::agent(&config, &copied);
+    let copy = Bench::agent(&config, &copied).await;
     eventually("the copy is refused", PATIENCE, async || {
         let refused =
             |slot: &Snapshot| slot.error.as_ref().is_some_and(|error| error.contains("clone-suspected"));
@@ -428,7 +428,7 @@ async fn who_opens_tls_on_the_way_is_found_out() {
     let bench = Bench::new(true).await;
     let config = bench.config(interceptor(&bench).await, true);
     assert!(!bench.enrol(&config, &bench.token().await).await.unwrap().bound);
-    let agent = Bench::agent(&config, &bench.state());
+    let agent = Bench::agent(&config, &bench.state()).await;
     for slot in agent.connected().await {
         assert_eq!(slot.bound, Some(false), "and status shows it");
     }
@@ -457,13 +457,13 @@ async fn bad_tokens_and_wrong_relays_are_explained() {
     assert!(text(&fault).contains("(wrong-site)"), "{}", text(&fault));
 
     bench.enrol(&config, &good).await.unwrap();
-    let second = State::open(&bench.folder.path().join("second")).unwrap();
+    let second = store_in(&bench.folder.path().join("second"));
     let fault = enrol(&config, &second, &good, false, &Clock::system()).await.unwrap_err();
     assert!(text(&fault).contains("(token-used)"), "{}", text(&fault));
 
     let id = bench.gate.store.agents().await.unwrap()[0].id;
     bench.gate.store.revoke_agent(id, 7).await.unwrap();
-    let agent = Bench::agent(&config, &bench.state());
+    let agent = Bench::agent(&config, &bench.state()).await;
     eventually("the refusal is shown", PATIENCE, async || {
         let slots = agent.connection.snapshots();
         slots.iter().all(|slot| slot.error.as_ref().is_some_and(|error| error.contains("(revoked)")))

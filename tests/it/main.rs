@@ -24,6 +24,7 @@ mod relay;
 mod rivals;
 mod rules;
 mod smuggling;
+mod store;
 mod support;
 mod tunnel;
 mod whole_way;

@@ -6,6 +6,7 @@
 pub mod refusals;
 mod routes;
 pub mod status;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,9 @@ use status::Status;
 
 pub use routes::router;
 
+/// What takes a moment.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send + 'a>>;
+
 /// What the admin socket may ask of the running agent.
 pub trait House: Send + Sync + 'static {
     /// The whole picture, for `status`.
@@ -32,17 +36,19 @@ pub trait House: Send + Sync + 'static {
     /// Lets calls pass again.
     fn resume(&self) -> Result<(), Refused>;
     /// Reads the configuration again; gives the changed keys that need a restart.
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>>;
+    fn reload(&self) -> Answer<'_, Vec<String>>;
     /// What the policy refused since the start.
     fn refusals(&self) -> RefusalsReport;
     /// The callers, by name.
     fn callers(&self) -> Vec<CallerLine>;
     /// Makes a caller; gives its key.
-    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused>;
+    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>>;
     /// Gives a caller a new key; the old ones go on working for `grace`.
-    fn rotate_caller(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, Refused>;
+    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>>;
+    /// The store.
+    fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.
-    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused>;
+    fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()>;
 }
 
 /// One caller in a list.

@@ -30,6 +30,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/callers", get(callers).post(add))
         .route("/callers/{name}", delete(remove))
         .route("/callers/{name}/rotate", post(rotate))
+        .merge(super::store::routes())
         .with_state(house)
 }
 
@@ -71,7 +72,7 @@ async fn add(
     Json(Add { name }): Json<Add>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.add_caller(&name)?;
+    let key = house.add_caller(&name).await?;
     tracing::info!(caller = %name, "caller added");
     Ok(new_key(house.as_ref(), &name, &key))
 }
@@ -89,7 +90,7 @@ async fn rotate(
     Json(Rotate { grace_seconds }): Json<Rotate>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds))?;
+    let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds)).await?;
     tracing::info!(caller = %name, "caller's key replaced");
     Ok(new_key(house.as_ref(), &name, &key))
 }
@@ -100,7 +101,7 @@ async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refused> {
     let name = named(&name)?;
-    house.remove_caller(&name)?;
+    house.remove_caller(&name).await?;
     tracing::info!(caller = %name, "caller removed");
     Ok(Json(json!({ "name": name, "removed": true })))
 }

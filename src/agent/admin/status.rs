@@ -32,6 +32,18 @@ pub struct Status {
     /// The calls that are remembered by their `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyStatus,
+    /// What the agent keeps.
+    #[serde(default)]
+    pub store: StoreStatus,
+}
+
+/// About the store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Whether secrets are still being sealed anew after a change of keys.
+    pub resealing: bool,
+    /// Whether its key comes from an environment variable, which others on the machine can read.
+    pub key_exposed: bool,
 }
 
 /// About the configuration file.
@@ -188,6 +200,15 @@ impl Status {
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
         }
+        if self.store.resealing {
+            line(format_args!("Store    its secrets are being sealed anew after a change of keys"));
+        }
+        if self.store.key_exposed {
+            line(format_args!(
+                "\nTHE STORE'S KEY COMES FROM THE ENVIRONMENT, which is for development only: others on this machine \
+                 can read it."
+            ));
+        }
         if let Some(error) = &config.error {
             line(format_args!(
                 "\nTHE CONFIGURATION FILE IS WRONG; what was read before stays in force.\n{error}"
@@ -282,6 +303,7 @@ mod tests {
                 answer_bytes: 1500,
                 max_answer_bytes: 64 << 20,
             },
+            store: StoreStatus { resealing: true, key_exposed: true },
         }
     }
 
@@ -295,6 +317,8 @@ mod tests {
             "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
             "RESTART NEEDED for changes to relay.url",
+            "sealed anew",
+            "COMES FROM THE ENVIRONMENT",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",

@@ -1,5 +1,3 @@
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,8 +5,9 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusals::{RefusalsReport, RefusedLine};
-use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status};
-use super::{CallerLine, House, router};
+use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status, StoreStatus};
+use super::store::StoreDesk;
+use super::{Answer, CallerLine, House, router};
 use crate::common::ids::CallerName;
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
@@ -42,6 +41,7 @@ impl House for Doll {
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
             idempotency: IdempotencyStatus::default(),
+            store: StoreStatus::default(),
         }
     }
     fn pause(&self) -> Result<(), Refused> {
@@ -52,7 +52,7 @@ impl House for Doll {
         self.0.lock().unwrap().0 = false;
         Ok(())
     }
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+    fn reload(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
     }
     fn refusals(&self) -> RefusalsReport {
@@ -72,20 +72,45 @@ impl House for Doll {
         let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
         self.0.lock().unwrap().1.iter().map(line).collect()
     }
-    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
+    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
         let names = &mut self.0.lock().unwrap().1;
-        if names.iter().any(|known| known == name.as_str()) {
-            return Err(Refused::new(StatusCode::CONFLICT, "there already"));
+        let there = names.iter().any(|known| known == name.as_str());
+        if !there {
+            names.push(name.to_string());
         }
-        names.push(name.to_string());
-        Ok(Secret::new("ohk_abc_secret".to_owned()))
+        Box::pin(async move {
+            if there {
+                return Err(Refused::new(StatusCode::CONFLICT, "there already"));
+            }
+            Ok(Secret::new("ohk_abc_secret".to_owned()))
+        })
     }
-    fn rotate_caller(&self, _: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
-        Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs())))
+    fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
+        Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
     }
-    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
+    fn store(&self) -> &dyn StoreDesk {
+        self
+    }
+    fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
-        Ok(())
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl StoreDesk for Doll {
+    fn backup(&self) -> Answer<'_, String> {
+        Box::pin(async { Ok("/x.backup".to_owned()) })
+    }
+    fn verify(&self) -> Answer<'_, Value> {
+        Box::pin(async { Ok(json!({ "broken": [] })) })
+    }
+    fn rekey(&self, key: Option<Secret<String>>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            if key.is_some_and(|key| key.expose() == "good") {
+                return Ok(());
+            }
+            Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "no key"))
+        })
     }
 }
 

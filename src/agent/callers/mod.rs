@@ -1,22 +1,22 @@
 //! The programs that may call this site, and their keys.
 //!
-//! [`Callers::authenticate`] tells the front who calls; the admin socket adds, rotates and removes. Keys are kept as
-//! hashes in `callers.json` in the state folder, until the encrypted store takes them. What a caller may do is the
-//! policy's affair.
+//! [`Callers::authenticate`] tells the front who calls, from memory; the admin socket adds, rotates and removes. Keys
+//! are kept in the store, as hashes. What a caller may do is the policy's affair.
 
-mod file;
 mod presented;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
+use crate::agent::store::tables::callers::{StoredCallers, StoredKey};
+use crate::agent::store::{Store, StoreFault};
 use crate::common::clock::Clock;
-use crate::common::ids::CallerName;
+use crate::common::ids::{CallerName, Provider};
 use crate::common::problem::{Code, Problem};
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
@@ -24,9 +24,18 @@ use crate::identity::api_key::{ApiKey, ApiKeyHash, ApiKeyId};
 
 pub use presented::{Presented, presented};
 
+/// What the configuration says of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `rewrite-links`: links in JSON answers lead through the relay.
+    pub rewrite_links: bool,
+    /// `act-as`: whose names for people the caller may use.
+    pub act_as: Vec<Provider>,
+}
+
 /// All callers; cheap to ask at each call.
 pub struct Callers {
-    path: PathBuf,
+    store: Store,
     clock: Clock,
     table: ArcSwap<Table>,
     /// One change at a time.
@@ -78,22 +87,9 @@ pub enum CallersFault {
     /// No random bytes.
     #[error("no key could be made: {0}")]
     Random(#[from] crate::identity::encoded::RandomFault),
-    /// The file can't be written.
-    #[error("{} can't be written, so nothing was changed", path.display())]
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file can't be read.
-    #[error("{} can't be read: {what}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why, and what to do.
-        what: String,
-    },
+    /// The store can't take it, so nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
 }
 
 #[derive(Clone, Default)]
@@ -113,11 +109,10 @@ struct Key {
 }
 
 impl Callers {
-    /// Reads the callers from the state folder; none where there is no file yet.
-    pub fn load(state: &Path, clock: Clock) -> Result<Self, CallersFault> {
-        let path = state.join(FILE);
-        let table = Table::index(file::read(&path)?);
-        Ok(Self { path, clock, table: ArcSwap::from_pointee(table), change: Mutex::new(()) })
+    /// Reads the callers from the store.
+    pub async fn load(store: Store, clock: Clock) -> Result<Self, CallersFault> {
+        let table = Table::index(taken(store.callers().await?));
+        Ok(Self { store, clock, table: ArcSwap::from_pointee(table), change: Mutex::new(()) })
     }
 
     /// Whose key this is.
@@ -152,8 +147,8 @@ impl Callers {
     }
 
     /// Makes a caller; gives its key, which nobody can show again.
-    pub fn add(&self, name: &CallerName) -> Result<Secret<String>, CallersFault> {
-        self.change(|callers, now| {
+    pub async fn add(&self, name: &CallerName) -> Result<Secret<String>, CallersFault> {
+        self.change(name, |callers, now| {
             if callers.contains_key(name) {
                 return Err(CallersFault::Exists(name.clone()));
             }
@@ -164,14 +159,15 @@ impl Callers {
             callers.insert(name.clone(), vec![key]);
             Ok(text)
         })
+        .await
     }
 
     /// Gives a caller a new key. The old ones go on working for `grace`, so that the program can be changed over.
-    pub fn rotate(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, CallersFault> {
+    pub async fn rotate(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, CallersFault> {
         if grace > MAX_GRACE {
             return Err(CallersFault::Grace);
         }
-        self.change(|callers, now| {
+        self.change(name, |callers, now| {
             let keys = callers.get_mut(name).ok_or_else(|| CallersFault::Unknown(name.clone()))?;
             let end = now.saturating_add(grace.as_secs());
             for key in keys.iter_mut() {
@@ -185,24 +181,28 @@ impl Callers {
             keys.push(key);
             Ok(text)
         })
+        .await
     }
 
     /// Removes a caller; its keys stop working at once.
-    pub fn remove(&self, name: &CallerName) -> Result<(), CallersFault> {
-        self.change(|callers, _| {
+    pub async fn remove(&self, name: &CallerName) -> Result<(), CallersFault> {
+        self.change(name, |callers, _| {
             callers.remove(name).map(|_| ()).ok_or_else(|| CallersFault::Unknown(name.clone()))
         })
+        .await
     }
 
-    /// A change counts only once it is on the disk.
-    fn change<T>(
+    /// A change of one caller counts only once it is on the disk.
+    async fn change<T>(
         &self,
+        name: &CallerName,
         change: impl FnOnce(&mut BTreeMap<CallerName, Vec<Key>>, u64) -> Result<T, CallersFault>,
     ) -> Result<T, CallersFault> {
-        let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.change.lock().await;
         let mut callers = self.table.load().callers.clone();
         let done = change(&mut callers, self.clock.unix_seconds())?;
-        file::write(&self.path, &callers)?;
+        let keys = callers.get(name).map(|keys| keys.iter().map(StoredKey::from).collect());
+        self.store.set_caller(name, keys).await?;
         self.table.store(Arc::new(Table::index(callers)));
         Ok(done)
     }
@@ -234,6 +234,28 @@ impl Key {
     }
 }
 
+fn taken(stored: StoredCallers) -> BTreeMap<CallerName, Vec<Key>> {
+    stored.into_iter().map(|(name, keys)| (name, keys.into_iter().map(Key::from).collect())).collect()
+}
+
+impl From<StoredKey> for Key {
+    fn from(key: StoredKey) -> Self {
+        Self {
+            id: key.id,
+            hash: key.hash,
+            created: key.created,
+            expires: key.expires,
+            last_used: Arc::default(),
+        }
+    }
+}
+
+impl From<&Key> for StoredKey {
+    fn from(key: &Key) -> Self {
+        Self { id: key.id.clone(), hash: key.hash, created: key.created, expires: key.expires }
+    }
+}
+
 impl UnknownKey {
     /// The refusal that the caller sees.
     pub fn problem(self) -> Problem {
@@ -250,8 +272,7 @@ impl CallersFault {
         let exit = match self {
             Self::Exists(_) | Self::Unknown(_) | Self::Full | Self::Grace => Exit::Data,
             Self::Random(_) => Exit::System,
-            Self::Write { .. } => Exit::CannotCreate,
-            Self::Read { .. } => Exit::Config,
+            Self::Store(fault) => return fault.report(),
         };
         Report::from_error(exit, self)
     }
@@ -263,8 +284,6 @@ impl std::fmt::Debug for Callers {
     }
 }
 
-/// In the state folder.
-const FILE: &str = "callers.json";
 const MAX_CALLERS: usize = 1_000;
 /// Of one caller, old ones in their grace time among them.
 const MAX_KEYS: usize = 4;

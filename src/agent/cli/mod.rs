@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod enrol;
 pub mod policy;
 pub mod status;
+pub mod store;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use policy::Policy;
+pub use store::Store;
 
 use crate::common::limits::parse_duration;
 use crate::common::report::{Exit, Report};
@@ -58,6 +60,9 @@ pub enum Command {
     /// The programs that may call this site, and their keys.
     #[command(subcommand)]
     Caller(Caller),
+    /// Back up, restore, verify or rekey what the agent keeps.
+    #[command(subcommand)]
+    Store(Store),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Config;
+use crate::agent::store::StoreKeyFault;
 use crate::config::file::read_text;
 
 /// One thing that was looked at.
@@ -25,6 +26,7 @@ impl Config {
             findings.push(Finding { subject, fault: result.err() });
         };
         found("state folder".to_owned(), folder(&self.state));
+        found("store key".to_owned(), store_key(self));
         if let Some(place) = &self.relay.proxy_credentials {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
@@ -57,6 +59,16 @@ fn folder(path: &Path) -> Result<(), String> {
             "{shown} is not there: systemd makes it on the first start, or make it with mkdir -m 700 {shown}"
         )),
         Err(error) => Err(format!("{shown} can't be looked at: {error}")),
+    }
+}
+
+/// A key that is still to be made with a new store is no fault.
+fn store_key(config: &Config) -> Result<(), String> {
+    let Err(fault) = config.store.key.read(&config.state) else { return Ok(()) };
+    let will_be_made = config.store.key.file().is_some() && !config.state.join("store.keys").exists();
+    match fault {
+        StoreKeyFault::None { .. } if will_be_made => Ok(()),
+        fault => Err(fault.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod policy;
+mod store;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
 use super::upstream as upstream_room;
-use crate::common::ids::{CallerName, ServiceName, UpstreamName};
+use crate::common::ids::{CallerName, Provider, ServiceName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
@@ -39,6 +41,8 @@ pub struct Config {
     pub relay: Relay,
     /// `[state] directory`.
     pub state: PathBuf,
+    /// `[store]`.
+    pub store: store::Store,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -50,7 +54,7 @@ pub struct Config {
     /// `[service.NAME]`.
     pub services: Vec<credentials::Config>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
-    pub callers: BTreeMap<CallerName, CallerOptions>,
+    pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[policy]`.
@@ -83,13 +87,6 @@ pub struct Log {
     pub format: Format,
 }
 
-/// What may be set for one caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CallerOptions {
-    /// `rewrite-links`: links in JSON answers lead through the relay.
-    pub rewrite_links: bool,
-}
-
 impl Config {
     /// Where the admin socket is unless the file says otherwise.
     pub const DEFAULT_SOCKET: &str = "/run/outhaul-agent/admin.sock";
@@ -110,6 +107,7 @@ impl Config {
         let differs = [
             ("relay", self.relay != other.relay),
             ("state.directory", self.state != other.state),
+            ("store.key", self.store != other.store),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
             ("log", self.log != other.log),
@@ -123,13 +121,14 @@ impl Config {
     }
 
     /// The options of a caller, whether the file names it or not.
-    pub fn caller(&self, name: &CallerName) -> CallerOptions {
-        self.callers.get(name).copied().unwrap_or_default()
+    pub fn caller(&self, name: &CallerName) -> callers::Options {
+        self.callers.get(name).cloned().unwrap_or_default()
     }
 
     fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Self> {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
+        let store = store::store(top.table("store"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
@@ -142,6 +141,7 @@ impl Config {
         Some(Self {
             relay: relay?,
             state,
+            store,
             admin_socket,
             metrics,
             log,
@@ -244,9 +244,11 @@ fn named<'d, N: std::str::FromStr<Err: std::fmt::Display>>(
     top.named_tables(key).into_iter().filter_map(read).collect()
 }
 
-fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, CallerOptions> {
+fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, callers::Options> {
     let option = |(name, mut table): (CallerName, Table<'_>)| {
-        (name, CallerOptions { rewrite_links: table.or("rewrite-links", false) })
+        let rewrite_links = table.or("rewrite-links", false);
+        let act_as = table.or::<Vec<Provider>>("act-as", Vec::new());
+        (name, callers::Options { rewrite_links, act_as })
     };
     named(top, "caller").into_iter().map(option).collect()
 }

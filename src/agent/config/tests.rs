@@ -258,6 +258,7 @@ fn what_the_file_names_is_looked_at() {
         findings,
         [
             ("state folder".to_owned(), true),
+            ("store key".to_owned(), true),
             ("upstream jira ca-file".to_owned(), false),
             ("service reader".to_owned(), false),
         ]

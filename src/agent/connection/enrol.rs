@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::open::{Opener, greet, send_confirm};
 use super::{Config, ConnectFault, SOFTWARE};
-use crate::agent::state::{Enrolment, State, StateFault};
+use crate::agent::store::tables::identity::Enrolment;
+use crate::agent::store::{Store, StoreFault};
 use crate::common::clock::Clock;
 use crate::common::ids::BootId;
 use crate::identity::handshake::agent::{Intent, Start};
@@ -29,9 +30,9 @@ pub enum EnrolFault {
     /// The CA file or the system's store.
     #[error(transparent)]
     Tls(#[from] TlsFault),
-    /// The state folder.
+    /// The store.
     #[error(transparent)]
-    State(#[from] StateFault),
+    Store(#[from] StoreFault),
     /// No contact, or refused.
     #[error(transparent)]
     Connect(#[from] ConnectFault),
@@ -41,19 +42,19 @@ pub enum EnrolFault {
 /// it was cut off, it finishes what was begun.
 pub async fn enrol(
     config: &Config,
-    state: &State,
+    store: &Store,
     token: &EnrolmentToken,
     replace: bool,
     clock: &Clock,
 ) -> Result<Enrolled, EnrolFault> {
-    match state.identity() {
+    match store.identity().await {
         Ok(Some(identity)) if !replace => return Err(EnrolFault::Already(Box::new(identity.enrolment))),
         Err(fault) if !replace => return Err(fault.into()),
         // A damaged identity is what --replace is for.
         _ => {}
     }
     let opener = Opener::new(config)?;
-    let key = state.enrolling_key(&token.secret)?;
+    let key = store.enrolling_key(&token.secret).await?;
     let contact = async {
         let (mut socket, exporter) = opener.open().await?;
         let start = Start {
@@ -71,7 +72,7 @@ pub async fn enrol(
             agent: welcomed.welcome.agent,
             enrolled: clock.unix_seconds(),
         };
-        state.enrolled(&token.secret, &enrolment, welcomed.welcome.join)?;
+        store.enrolled(&token.secret, &enrolment, welcomed.welcome.join).await?;
         // On disk: from here on the agent is enrolled. If the relay never hears it, the first connect tells.
         if let Err(error) = send_confirm(&mut socket).await {
             tracing::debug!(%error, "CONFIRM could not be sent");

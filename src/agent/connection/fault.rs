@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::agent::state::StateFault;
+use crate::agent::store::StoreFault;
 use crate::identity::encoded::RandomFault;
 use crate::identity::handshake::agent::Distrust;
 use crate::identity::handshake::messages::{Refuse, RefuseCode};
@@ -31,9 +31,9 @@ pub enum ConnectFault {
     /// The relay refused.
     #[error("the relay refused this agent: {0}. {remedy}", remedy = .0.code.remedy())]
     Refused(Refuse),
-    /// Something of ours on disk.
+    /// The store.
     #[error(transparent)]
-    State(#[from] StateFault),
+    Store(#[from] StoreFault),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] RandomFault),
@@ -49,7 +49,7 @@ impl ConnectFault {
     /// Whether only a person can change the outcome, so that asking often helps nobody.
     pub fn needs_a_person(&self) -> bool {
         match self {
-            Self::Distrust(_) | Self::State(_) => true,
+            Self::Distrust(_) | Self::Store(_) => true,
             Self::Refused(refuse) => refuse.code.needs_a_person(),
             _ => false,
         }

@@ -1,7 +1,7 @@
 //! The way out: holds the agent's tunnels to its relay, for ever.
 //!
 //! [`Connection::start`] is the entry point; it runs one [`slot`] for each tunnel. [`open`] makes the socket,
-//! [`calls`] takes what the relay sends, [`enrol`] is the first contact. Imports no other room but `state`: calls go
+//! [`calls`] takes what the relay sends, [`enrol`] is the first contact. Imports no other room but `store`: calls go
 //! to a tower service that the agent's `mod` brings.
 
 pub mod calls;
@@ -20,7 +20,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::agent::state::{Identity, State};
+use crate::agent::store::Store;
+use crate::agent::store::tables::identity::Identity;
 use crate::common::clock::Clock;
 use crate::common::ids::BootId;
 use crate::common::tasks::Tasks;
@@ -66,7 +67,7 @@ impl Connection {
     pub fn start<S, B>(
         config: &Config,
         identity: Identity,
-        state: &Arc<State>,
+        store: &Store,
         service: &S,
         announce: Announce,
         clock: Clock,
@@ -92,7 +93,7 @@ impl Connection {
                 boot,
                 opener: Arc::clone(&opener),
                 identity: Arc::clone(&identity),
-                state: Arc::clone(state),
+                store: store.clone(),
                 allow_unbound: config.allow_unbound,
                 told: Arc::clone(&told),
                 status: Arc::clone(&shared),

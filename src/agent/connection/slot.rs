@@ -10,7 +10,8 @@ use super::calls::Calls;
 use super::open::{Opener, greet, send_confirm};
 use super::status::{Live, Shared};
 use super::{ConnectFault, SOFTWARE};
-use crate::agent::state::{Identity, State};
+use crate::agent::store::Store;
+use crate::agent::store::tables::identity::Identity;
 use crate::common::backoff::Backoff;
 use crate::common::clock::Clock;
 use crate::common::ids::BootId;
@@ -25,7 +26,7 @@ pub(super) struct Slot {
     pub(super) boot: BootId,
     pub(super) opener: Arc<Opener>,
     pub(super) identity: Arc<Identity>,
-    pub(super) state: Arc<State>,
+    pub(super) store: Store,
     pub(super) allow_unbound: bool,
     pub(super) told: Arc<Mutex<Option<Bytes>>>,
     pub(super) status: Arc<Shared>,
@@ -104,7 +105,7 @@ impl Slot {
         let enrolment = &self.identity.enrolment;
         let agent = enrolment.agent;
         let (mut socket, exporter) = self.opener.open().await?;
-        let join = self.state.join(agent, self.number)?;
+        let join = self.store.join(agent, self.number).await?;
         let start = Start {
             intent: Intent::Connect { agent, relay: enrolment.relay_key, join },
             site: enrolment.site.clone(),
@@ -113,12 +114,7 @@ impl Slot {
             software: SOFTWARE.to_owned(),
         };
         let welcomed = greet(&mut socket, start, &self.identity.key, exporter, self.allow_unbound).await?;
-        let (state, slot, next) = (Arc::clone(&self.state), self.number, welcomed.welcome.join);
-        // Flushing to disk may take its time; other tunnels must not wait for it.
-        let stored = tokio::task::spawn_blocking(move || state.store_join(agent, slot, next)).await;
-        if let Ok(stored) = stored {
-            stored?;
-        }
+        self.store.store_join(agent, self.number, welcomed.welcome.join).await?;
         send_confirm(&mut socket).await?;
 
         let welcome = welcomed.welcome;

@@ -95,6 +95,11 @@ impl KeySource {
         }
     }
 
+    /// The key's text, checked.
+    pub fn read_text(&self, state: &Path) -> Result<Secret<String>, StoreKeyFault> {
+        self.read(state).map(|key| Secret::new(hexadecimal(key.0.expose()).to_string()))
+    }
+
     /// Reads the key, or makes it where it is to lie in a file and there is none yet: for a store that is new. The
     /// file belongs to the state folder's owner.
     pub fn read_or_make(&self, state: &Path) -> Result<StoreKey, StoreKeyFault> {

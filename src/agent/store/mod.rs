@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 
 pub use copy::{BackupFault, Restored, restore};
 pub use fault::StoreFault;
-pub use folder::{Folder, FolderFault};
+pub use folder::{Folder, FolderFault, give_to_owner};
 pub use key::{KeySource, StoreKey, StoreKeyFault};
 pub use keyring::KeyringFault;
 pub use rekey::Resealed;

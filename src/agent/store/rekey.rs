@@ -87,11 +87,16 @@ impl KeySource {
     /// place, after the keyring was written; a crash in between is finished when the store is opened.
     pub fn make_next(&self, state: &Path) -> Result<Option<StoreKey>, StoreFault> {
         let Some(path) = self.next_file() else { return Ok(None) };
-        // Left over from a change that never came to its end: no keyring was written with it, or opening the
-        // store would have taken it.
+        if let Some(next) = self.next(state)
+            && let Ok(Some(_)) = Keyring::load(&state.join(KEYS), &next)
+        {
+            // It is in use already; only its place was never changed.
+            self.take_next()?;
+        }
+        // Left over from a change that was cut off before it counted.
         let _ = std::fs::remove_file(&path);
         StoreKey::generate()?.write(&path, state)?;
-        Ok(self.next_read(state))
+        Ok(self.next(state))
     }
 
     /// Puts the next key into the old one's place.
@@ -104,7 +109,8 @@ impl KeySource {
         taken.map_err(|source| super::StoreKeyFault::Create { path, source }.into())
     }
 
-    pub(super) fn next_read(&self, state: &Path) -> Option<StoreKey> {
+    /// The next key, if there is one.
+    pub fn next(&self, state: &Path) -> Option<StoreKey> {
         let place = crate::config::values::SecretRef::File(self.next_file()?);
         Self::At(place).read(state).ok()
     }

@@ -20,19 +20,26 @@ use crate::common::tasks::Tasks;
 pub struct Client {
     socket: PathBuf,
     program: &'static str,
+    patience: Duration,
 }
 
 impl Client {
     /// To the daemon called `program` (as its systemd unit is called), behind `socket`.
     pub fn new(socket: &Path, program: &'static str) -> Self {
-        Self { socket: socket.to_owned(), program }
+        Self { socket: socket.to_owned(), program, patience: PATIENCE }
+    }
+
+    /// For what may take longer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Sends a request and gives the answer's JSON (`null` if it has none); any refusal is a report.
     pub async fn request(&self, method: Method, path: &str, json: Option<&Value>) -> Result<Value, Report> {
-        let asked = tokio::time::timeout(PATIENCE, self.ask(method, path, json));
+        let asked = tokio::time::timeout(self.patience, self.ask(method, path, json));
         asked.await.unwrap_or_else(|_| {
-            let text = format!("{} did not answer within {} s", self.program, PATIENCE.as_secs());
+            let text = format!("{} did not answer within {} s", self.program, self.patience.as_secs());
             Err(Report::new(Exit::Temporary, text).with_remedy(self.look_at_log()))
         })
     }

@@ -206,7 +206,7 @@ async fn a_key_belongs_to_one_call_of_one_caller() {
     let same = read(world.call(request("POST", "/jira/anon/%69ssue?a=1", "\"k\"", "{}")).await).await;
     assert_eq!(same.headers["outhaul-replayed"], "true");
     assert_eq!(upstream.seen.requests(), 1);
-    let other = world.site.load().callers.add(&"other".parse().unwrap()).unwrap();
+    let other = world.site.load().callers.add(&"other".parse().unwrap()).await.unwrap();
     world.key = other.expose().clone();
     let answer = send(&world, "k", "{}").await;
     assert_eq!((answer.status, answer.headers.contains_key("outhaul-replayed")), (201, false));

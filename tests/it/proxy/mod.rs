@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use outhaul::agent::callers::Callers;
+use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
@@ -42,6 +42,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 use crate::support::pki::write_private;
+use crate::support::store::callers_in;
 
 /// A site with one upstream, `jira`.
 pub(super) struct World {
@@ -84,9 +85,9 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
-    let callers = Arc::new(Callers::load(folder.path(), Clock::system()).unwrap());
-    let bot = "bot".parse().unwrap();
-    let key = callers.add(&bot).unwrap().expose().clone();
+    let options = Options { rewrite_links: wish.rewrite, ..Options::default() };
+    let (callers, [key]) = callers_in(folder.path(), ["bot"]);
+    let callers = Arc::new(callers);
     let secret = folder.path().join("pat");
     write_private(&secret, "pat-reader\n");
     let reader = credentials::Config {
@@ -114,7 +115,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
-        rewriting: wish.rewrite.then_some(bot).into_iter().collect(),
+        options: [("bot".parse().unwrap(), options)].into(),
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
@@ -172,7 +173,7 @@ impl World {
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
             credentials: Arc::clone(&old.credentials),
-            rewriting: old.rewriting.clone(),
+            options: old.options.clone(),
         }));
     }
 

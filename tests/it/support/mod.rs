@@ -12,6 +12,7 @@ pub(crate) mod odd_site;
 pub(crate) mod odd_upstream;
 pub(crate) mod pki;
 pub(crate) mod process;
+pub(crate) mod store;
 pub(crate) mod upstream;
 pub(crate) mod vectors;
 pub(crate) mod world;

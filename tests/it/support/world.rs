@@ -74,6 +74,9 @@ ca-file = "{ca}"
 [state]
 directory = "{at}/agent-state"
 
+[store]
+key = {{ file = "{at}/store.key" }}
+
 [admin]
 socket = "{at}/agent.sock"
 

@@ -1,7 +1,7 @@
 //! What the admin socket and the metrics page see of the running agent.
 
-use std::future::Future;
-use std::pin::Pin;
+mod store;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,11 @@ use http::StatusCode;
 
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, TunnelStatus,
-    UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
+    TunnelStatus, UpstreamStatus,
 };
-use super::admin::{CallerLine, House, KeyLine};
+use super::admin::store::StoreDesk;
+use super::admin::{Answer, CallerLine, House, KeyLine};
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
@@ -23,7 +24,7 @@ use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
 use super::reload;
-use super::state::Enrolment;
+use super::store::tables::identity::Enrolment;
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
@@ -31,6 +32,7 @@ use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
+pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
 pub struct Running {
@@ -54,6 +56,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The store.
+    pub store: StoreRoom,
     /// The configuration file.
     pub reload: reload::Handle,
 }
@@ -87,6 +91,10 @@ impl House for Running {
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
             idempotency: idempotency(self.ledger.usage()),
+            store: StoreStatus {
+                resealing: self.store.is_resealing(),
+                key_exposed: self.store.key_is_exposed(),
+            },
         }
     }
 
@@ -105,7 +113,7 @@ impl House for Running {
         })
     }
 
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Vec<String>, Refused>> + Send>> {
+    fn reload(&self) -> Answer<'_, Vec<String>> {
         let reload = self.reload.clone();
         Box::pin(async move {
             reload.reload().await.map_err(|error| {
@@ -146,16 +154,20 @@ impl House for Running {
         self.callers.list().into_iter().map(line).collect()
     }
 
-    fn add_caller(&self, name: &CallerName) -> Result<Secret<String>, Refused> {
-        self.callers.add(name).map_err(|fault| refused(&fault))
+    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
+        Box::pin(async { self.callers.add(name).await.map_err(|fault| refused(&fault)) })
     }
 
-    fn rotate_caller(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, Refused> {
-        self.callers.rotate(name, grace).map_err(|fault| refused(&fault))
+    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
+        Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
     }
 
-    fn remove_caller(&self, name: &CallerName) -> Result<(), Refused> {
-        self.callers.remove(name).map_err(|fault| refused(&fault))
+    fn store(&self) -> &dyn StoreDesk {
+        &self.store
+    }
+
+    fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
+        Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
     }
 }
 
@@ -212,9 +224,7 @@ fn refused(fault: &CallersFault) -> Refused {
         CallersFault::Exists(_) => StatusCode::CONFLICT,
         CallersFault::Unknown(_) => StatusCode::NOT_FOUND,
         CallersFault::Full | CallersFault::Grace => StatusCode::UNPROCESSABLE_ENTITY,
-        CallersFault::Random(_) | CallersFault::Write { .. } | CallersFault::Read { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        CallersFault::Random(_) | CallersFault::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = Report::from_error(Exit::Data, fault).to_string();
     Refused::new(status, text)
