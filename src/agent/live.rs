@@ -83,9 +83,8 @@ fn site(
     credentials: Arc<Credentials>,
     meters: Arc<Meters>,
 ) -> Site {
-    let rewriting = config.callers.iter().filter(|(_, options)| options.rewrite_links);
-    let rewriting = rewriting.map(|(name, _)| name.clone()).collect();
-    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, rewriting }
+    let options = config.callers.iter().map(|(name, options)| (name.clone(), options.clone())).collect();
+    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, options }
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.

@@ -87,6 +87,10 @@ name!(
     /// An account that calls are made as, as in `[service.reader]`.
     ServiceName, "service name", 63
 );
+name!(
+    /// Who names the person a call is made for: the first part of `Outhaul-Act-As`.
+    Provider, "provider", 63
+);
 
 fn is_label(text: &str, max: usize) -> bool {
     let bytes = text.as_bytes();

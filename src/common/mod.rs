@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a file or a socket. [`clock`] is the only reader of time and [`tasks`] the only spawner.
 
+pub mod act_as;
 pub mod backoff;
 pub mod clock;
 pub mod ids;

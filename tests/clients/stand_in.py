@@ -5,6 +5,7 @@ usage: stand_in.py PROGRAM
 """
 import sys
 
+import stand_in_oauth_checks
 from stand_in_process import StandIn
 
 PROGRAM = sys.argv[1]
@@ -293,5 +294,7 @@ with StandIn(PROGRAM) as jira:
     answer = call("POST", f"{approvals}/{number}", "alice", {"decision": "decline"}, headers=header)[2]
     check("one answer decides", (answer["finalDecision"], answer["canAnswerApproval"]), ("declined", False))
     check("a plain request needs none", call("GET", f"{DESK}/request/{raised('carol')[2]['issueKey']}/approval", "bob", headers=header)[2]["size"], 0)
+
+stand_in_oauth_checks.run(PROGRAM, check)
 
 print(f"{done} checks")

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::cluster::Node;
 use crate::identity::Who;
 use crate::index::Lag;
+use crate::oauth;
 use crate::options::{Options, Profile};
 use crate::rate::Limits;
 use crate::read_only::ReadOnly;
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) counters: Counters,
+    pub(crate) oauth_gate: oauth::Gate,
     /// At least one.
     pub(crate) nodes: Vec<Arc<Node>>,
     world: Mutex<World>,
@@ -70,6 +72,7 @@ impl App {
             context,
             folder: tempfile::tempdir()?,
             counters: Counters::default(),
+            oauth_gate: oauth::Gate::new(),
             world: Mutex::new(world),
             troubles: Mutex::default(),
             limits: Mutex::default(),

@@ -1,4 +1,5 @@
-//! The test's own interface: `/_control/…` on a listener of its own.
+//! The test's own interface: `/_control/…` on a listener of its own. What is about users stands in `control_users.rs`,
+//! what is about OAuth in `oauth/mod.rs`.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,11 +9,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Request;
 use serde_json::{Value, json};
 use tower_service::Service as _;
 
@@ -22,7 +23,7 @@ use crate::rate::{Buckets, Limits};
 use crate::read_only::ReadOnly;
 use crate::troubles::Trouble;
 use crate::wire::{Reply, nothing, ok, status};
-use crate::{comments, index, issues, users, worklogs};
+use crate::{comments, control_users, index, issues, oauth, users, worklogs};
 
 /// All of it.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -40,8 +41,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/index-lag/{milliseconds}", post(index_lag))
         .route("/index/catch-up", post(catch_up))
         .route("/clock/{seconds}", post(advance))
-        .route("/captcha/{user}/clear", post(clear_captcha))
-        .route("/tokens/{user}/expire", post(expire));
+        .nest("/oauth", oauth::control_router())
+        .merge(control_users::router());
     Router::new().nest("/_control", inside).with_state(app)
 }
 
@@ -102,19 +103,24 @@ async fn state(call: Call) -> Reply {
             (node.id.clone(), json!({ "state": node.state(), "calls": calls }))
         })
         .collect();
+    let (clients, grants) = oauth::state(&world);
     ok(json!({ "issues": issues, "users": people, "groups": world.groups, "tokens": tokens,
-               "nodes": nodes, "switches": app.switches() }))
+               "clients": clients, "grants": grants, "nodes": nodes, "switches": app.switches() }))
 }
 
 async fn counters(State(app): State<Arc<App>>) -> Reply {
     let counters = &app.counters;
-    ok(json!({
+    let mut counted = json!({
         "connections": counters.connections.load(Ordering::Relaxed),
         "open_connections": counters.open_connections.load(Ordering::Relaxed),
         "requests": counters.requests.load(Ordering::Relaxed),
         "broken_uploads": counters.broken_uploads.load(Ordering::Relaxed),
         "broken_answers": counters.broken_answers.load(Ordering::Relaxed),
-    }))
+    });
+    if let Some(members) = counted.as_object_mut() {
+        members.extend(oauth::counters(&app.world()));
+    }
+    ok(counted)
 }
 
 async fn requests(State(app): State<Arc<App>>) -> Json<Vec<Value>> {
@@ -216,23 +222,5 @@ async fn advance(State(app): State<Arc<App>>, Path(seconds): Path<u64>) -> Reply
         return status(409, json!({ "fault": "start with --manual-clock for that" }));
     }
     app.clock.advance(Duration::from_secs(seconds));
-    nothing()
-}
-
-async fn clear_captcha(State(app): State<Arc<App>>, Path(user): Path<String>) -> Response {
-    match app.world().users.get_mut(&user) {
-        Some(user) => {
-            user.failed_logins = 0;
-            StatusCode::NO_CONTENT.into_response()
-        }
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
-}
-
-/// Lets every token of a user expire.
-async fn expire(State(app): State<Arc<App>>, Path(user): Path<String>) -> Reply {
-    for token in app.world().tokens.values_mut().filter(|token| token.user == user) {
-        token.expires_at = 0;
-    }
     nothing()
 }

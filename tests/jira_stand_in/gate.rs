@@ -17,6 +17,7 @@ use crate::app::{App, count};
 use crate::cluster::Node;
 use crate::identity::{LOGIN_REASON, Who, identify};
 use crate::index;
+use crate::oauth;
 use crate::rate::{self, Verdict};
 use crate::read_only;
 use crate::troubles::{self, Trouble};
@@ -74,6 +75,7 @@ pub(crate) async fn answer(
             let refused = node
                 .refusal(&app, &local)
                 .or(refused)
+                .or_else(|| oauth::scope_refusal(&app, &who, &parts.method, &local))
                 .or_else(|| read_only::refusal(&app, &parts.method, &local))
                 .or_else(|| xsrf(&app, &parts, &local));
             let mut response = match refused {
@@ -93,7 +95,8 @@ pub(crate) async fn answer(
     if let Some(delay) = trouble.as_ref().map(|trouble| trouble.delay_ms).filter(|delay| *delay > 0) {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    if trouble.as_ref().is_some_and(|trouble| trouble.drop) {
+    let unanswered = response.extensions().get::<oauth::DropAnswer>().is_some();
+    if unanswered || trouble.as_ref().is_some_and(|trouble| trouble.drop) {
         count(&app.counters.broken_answers);
         return Err(io::Error::other("closed as ordered"));
     }
@@ -116,6 +119,8 @@ async fn inside(mut router: Router, node: &Arc<Node>, who: &Who, mut request: Re
 
 /// The headers that Jira puts on everything.
 fn sign(app: &App, node: &Node, number: u64, who: &Who, has_cookie: bool, headers: &mut HeaderMap) {
+    // A login's own cookie must be the only one of its name.
+    let has_session = headers.contains_key(header::SET_COOKIE);
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.append(name, value);
@@ -132,7 +137,7 @@ fn sign(app: &App, node: &Node, number: u64, who: &Who, has_cookie: bool, header
     }
     set("x-content-type-options", "nosniff".to_owned());
     set("x-xss-protection", "1; mode=block".to_owned());
-    if app.is("session-cookie", "always") && !has_cookie {
+    if app.is("session-cookie", "always") && !has_cookie && !has_session {
         let path = if app.context.is_empty() { "/" } else { &app.context };
         let secure = if app.base.starts_with("https:") { "; Secure" } else { "" };
         let id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
@@ -202,7 +207,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// The cross-site checks: a form-like type without the token header, or a browser from elsewhere.
 fn xsrf(app: &App, parts: &Parts, path: &str) -> Option<Fault> {
-    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) || !path.starts_with("/rest/") {
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || !path.starts_with("/rest/")
+        || path.starts_with(oauth::PATH)
+    {
         return None;
     }
     let text = |name: header::HeaderName| {

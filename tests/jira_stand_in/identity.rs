@@ -8,6 +8,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 use crate::app::{App, Call, decode_query};
+use crate::oauth::Scope;
 use crate::options::Profile;
 use crate::wire::{self, Fault, Reply, code};
 
@@ -15,10 +16,21 @@ use crate::wire::{self, Fault, Reply, code};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     Anonymous,
-    User {
-        name: String,
-        /// Came with a personal access token.
-        by_token: bool,
+    User { name: String, by: Means },
+}
+
+/// How the caller proved to be somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
+    Password,
+    /// A browser's cookie.
+    Session,
+    /// A personal access token.
+    Token,
+    /// An OAuth access token, of a user's consent or of a service account.
+    OAuth {
+        scope: Scope,
+        service: bool,
     },
 }
 
@@ -82,16 +94,25 @@ fn by_bearer(app: &App, secret: &str, path: &str) -> Result<Who, Box<Refused>> {
     let (now, seconds) = (app.now(), app.clock.unix_seconds());
     let mut world = app.world();
     let found = world.tokens.values_mut().find(|token| token.secret == secret && token.expires_at > seconds);
-    let found = found.map(|token| {
+    let personal = found.map(|token| {
         token.last_used = Some(now);
         token.user.clone()
     });
-    match found.filter(|name| world.user(name).is_some_and(|user| user.active)) {
-        Some(name) => Ok(Who::User { name, by_token: true }),
-        None if app.is("invalid-bearer", "401") => {
+    let found = if let Some(name) = &personal {
+        world.by_name(name).map(|user| (user, Means::Token))
+    } else {
+        world.oauth.access(secret, seconds).and_then(|(key, by)| Some((world.by_key(key)?, by)))
+    };
+    match found {
+        Some((user, by)) if user.active => Ok(Who::User { name: user.name.clone(), by }),
+        Some(_) if path.ends_with("/myself") && app.is("inactive-myself", "403") => {
+            let text = "The user is not active.".to_owned();
+            Err(Refused::with(Some(Fault::Message(StatusCode::FORBIDDEN, text)), "AUTHENTICATED_FAILED"))
+        }
+        _ if app.is("invalid-bearer", "401") => {
             Err(Refused::with(Some(Fault::login()), "AUTHENTICATED_FAILED"))
         }
-        None => Ok(Who::Anonymous),
+        _ => Ok(Who::Anonymous),
     }
 }
 
@@ -129,7 +150,7 @@ fn check_password(app: &App, name: &str, password: &str) -> Result<Who, Box<Refu
         }
         if user.password == password && user.active {
             user.failed_logins = 0;
-            return Ok(Who::User { name: user.name.clone(), by_token: false });
+            return Ok(Who::User { name: user.name.clone(), by: Means::Password });
         }
         user.failed_logins += 1;
     }
@@ -140,12 +161,22 @@ fn check_password(app: &App, name: &str, password: &str) -> Result<Who, Box<Refu
 
 fn by_cookie(app: &App, headers: &HeaderMap) -> Option<Who> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let session = cookies
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("JSESSIONID="))?
-        .to_owned();
-    let name = app.world().sessions.get(&session)?.clone();
-    Some(Who::User { name, by_token: false })
+    let mut sessions =
+        cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().strip_prefix("JSESSIONID="));
+    let world = app.world();
+    let user = sessions.find_map(|session| world.by_name(world.sessions.get(session)?))?;
+    user.active.then(|| Who::User { name: user.name.clone(), by: Means::Session })
+}
+
+/// A new session for the one with that password: the cookie to set.
+pub(crate) fn open_session(app: &App, name: &str, password: &str) -> Option<String> {
+    let Ok(Who::User { name, .. }) = check_password(app, name, password) else { return None };
+    let value = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
+    let path = if app.context.is_empty() { "/" } else { &app.context };
+    let secure = if app.base.starts_with("https:") { "; Secure" } else { "" };
+    let cookie = format!("JSESSIONID={value}; Path={path}{secure}; HttpOnly");
+    app.world().sessions.insert(value, name);
+    Some(cookie)
 }
 
 /// `POST /rest/auth/1/session`.

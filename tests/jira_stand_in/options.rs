@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
 
+use crate::oauth::Client;
+
 /// A stand-in for Jira Data Center, for tests and the demo.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "jira-stand-in", after_long_help = switch_help(), after_help = switch_help())]
@@ -28,6 +30,12 @@ pub(crate) struct Options {
     /// A known token for a seed user, `user=token`, beside the random one.
     #[arg(long = "pat", value_name = "USER=TOKEN")]
     pub(crate) pats: Vec<String>,
+    /// A client of the OAuth 2.0 provider: `id=…,secret=…,scope=READ+WRITE,redirect=URI`; `redirect` may be given
+    /// several times, `name=…` and `service-account=USER` at will. May be given several times. Later clients:
+    /// `POST /_control/oauth/clients` with `{"id":…,"secret":…,"name":…,"scope":"READ WRITE","redirect_uris":[…],
+    /// "service_account":…}`, where all but `redirect_uris` may be absent.
+    #[arg(long = "oauth-client", value_name = "NAME=VALUE,…")]
+    pub(crate) oauth_clients: Vec<String>,
     /// The largest attachment, in bytes.
     #[arg(long, default_value_t = 100 * 1024 * 1024)]
     pub(crate) upload_limit: u64,
@@ -229,10 +237,58 @@ pub(crate) const SWITCHES: &[Switch] = &[
         values: &["404", "403"],
         meaning: "a request of the service desk that the caller may not see",
     },
+    Switch {
+        name: "inactive-myself",
+        values: &["401", "403"],
+        meaning: "`myself` with the token of a user who is not active; elsewhere invalid-bearer decides",
+    },
+    Switch {
+        name: "oauth-parameters",
+        values: &["form", "query-too"],
+        meaning: "token requests give their parameters in a form body only, or in the query as well",
+    },
+    Switch {
+        name: "oauth-errors",
+        values: &["json", "html"],
+        meaning: "a refused token request is answered after RFC 6749, or with an error page",
+    },
+    Switch {
+        name: "oauth-refresh-redirect",
+        values: &["checked", "ignored"],
+        meaning: "a refresh must name the redirect URI of the grant, or need not",
+    },
+    Switch {
+        name: "oauth-https",
+        values: &["off", "required"],
+        meaning: "HTTPS for the base URL and redirect URIs; the product requires it, tests on loopback have none",
+    },
+    Switch {
+        name: "oauth-revoke",
+        values: &["absent", "present"],
+        meaning: "POST /rest/oauth2/latest/revoke after RFC 7009",
+    },
+    Switch {
+        name: "oauth-code-reuse",
+        values: &["refused", "revokes"],
+        meaning: "a code used twice is refused, or costs the tokens it brought as well",
+    },
+    Switch {
+        name: "oauth-inactive-refresh",
+        values: &["refused", "answered"],
+        meaning: "the refresh of a user who is not active",
+    },
+    Switch {
+        name: "service-account-paths",
+        values: &["api-2", "any"],
+        meaning: "what an OAuth token of a service account reaches: /rest/api/2/ only, or everything",
+    },
 ];
 
 fn switch_help() -> String {
-    let mut text = String::from("Switches (the first value is the default):\n");
+    let mut text = String::from(
+        "People: admin, alice, bob, carol, mallory, and svc-outhaul; each password is the name and “-password”.\n\n\
+         Switches (the first value is the default):\n",
+    );
     for switch in SWITCHES {
         text.push_str("  ");
         text.push_str(switch.name);
@@ -268,6 +324,9 @@ impl Options {
         }
         if self.pats.iter().any(|text| !text.contains('=')) {
             return Err("--pat takes user=token".to_owned());
+        }
+        for text in &self.oauth_clients {
+            Client::parse(text).map_err(|fault| format!("--oauth-client: {fault}"))?;
         }
         Ok(self)
     }

@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::app::App;
-use crate::identity::Who;
+use crate::identity::{Means, Who};
+use crate::oauth::Scope;
 use crate::wire::Fault;
 use crate::world::{Comment, Holder, Issue, Project, Right, Visibility, Worklog, World};
 
@@ -117,7 +118,11 @@ pub(crate) fn show_visibility(visibility: &Visibility, into: &mut Value) {
 /// The caller, who must be a Jira administrator.
 pub(crate) fn administrator<'a>(world: &World, who: &'a Who) -> Result<&'a str, Fault> {
     let name = who.required()?;
-    if world.in_group(Some(name), "jira-administrators") {
+    let covered = match who {
+        Who::User { by: Means::OAuth { scope, .. }, .. } => *scope >= Scope::Admin,
+        _ => true,
+    };
+    if covered && world.in_group(Some(name), "jira-administrators") {
         return Ok(name);
     }
     Err(Fault::core(403, "You are not permitted: Jira administrators only."))

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use crate::app::stamp;
 use crate::world::{Comment, Holder, Issue, Project, Right, Role, Token, User, Visibility, World};
 
-/// Users and their groups. A password is the name and `-password`.
+/// Users and their groups. A password is the name and `-password`, for Basic, sessions and the login page.
 const USERS: &[(&str, &str, &[&str])] = &[
     ("admin", "Ada Admin", &["jira-administrators", "jira-software-users"]),
     ("alice", "Alice Archer", &["jira-software-users", "demo-developers"]),

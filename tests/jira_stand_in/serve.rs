@@ -21,8 +21,8 @@ use crate::options::Options;
 use crate::webhooks::Generation;
 use crate::{
     attachments, comments, control, desk, desk_approvals, desk_requests, fields, gate, groups, identity,
-    issues, links, projects, read_only, search, seed, system, tokens, transitions, users, watchers, webhooks,
-    worklogs,
+    issues, links, oauth, projects, read_only, search, seed, system, tokens, transitions, users, watchers,
+    webhooks, worklogs,
 };
 
 /// JSON bodies may be so large; uploads have their own limit.
@@ -41,7 +41,11 @@ pub(crate) async fn run(options: Options) -> io::Result<()> {
     let control_address = control.local_addr()?;
     let first = addresses.first().copied().unwrap_or(options.listen);
     let base = options.base_url.clone().unwrap_or_else(|| format!("http://{first}/jira"));
-    let world = seed::world(Clock::system().unix_seconds(), &options.pats);
+    let mut world = seed::world(Clock::system().unix_seconds(), &options.pats);
+    for text in &options.oauth_clients {
+        let client = oauth::Client::parse(text).map_err(io::Error::other)?;
+        world.oauth.clients.insert(client.id.clone(), client);
+    }
     let app = Arc::new(App::new(options, &base, world)?);
 
     let tasks = Tasks::new();
@@ -199,7 +203,11 @@ fn router(app: &Arc<App>) -> Router {
             get(identity::session).post(identity::log_in).delete(identity::log_out),
         )
         .route("/secure/attachment/{attachment}/{name}", get(attachments::bytes))
-        .route("/login.jsp", get(system::login_page))
+        .route("/login.jsp", get(oauth::login_page).post(oauth::log_in))
+        .route("/rest/oauth2/latest/authorize", get(oauth::authorize))
+        .route("/rest/oauth2/latest/token", post(oauth::token))
+        .route("/rest/oauth2/latest/revoke", post(oauth::revoke))
+        .route("/plugins/servlet/oauth2/consent", get(oauth::consent).post(oauth::decide))
         .route("/rest/{*path}", any(system::no_resource))
         .route("/{*path}", any(system::page))
         .route("/", any(system::page))

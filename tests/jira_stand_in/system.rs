@@ -56,7 +56,3 @@ pub(crate) async fn page(call: Call, uri: Uri) -> Response {
     }
     Fault::Page(StatusCode::OK, "A page of Jira".to_owned()).into_response()
 }
-
-pub(crate) async fn login_page() -> Response {
-    Fault::Page(StatusCode::OK, "Log in - Jira".to_owned()).into_response()
-}

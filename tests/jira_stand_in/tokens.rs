@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::app::{Call, stamp};
-use crate::identity::Who;
+use crate::identity::{Means, Who};
 use crate::seed;
 use crate::wire::{self, Fault, Reply, ok};
 use crate::world::Token;
@@ -17,7 +17,9 @@ fn show(token: &Token) -> Value {
 
 pub(crate) async fn create(call: Call, body: Bytes) -> Reply {
     let name = call.who.required()?;
-    if matches!(call.who, Who::User { by_token: true, .. }) && call.app.is("pat-makes-pat", "no") {
+    if matches!(call.who, Who::User { by: Means::Token | Means::OAuth { .. }, .. })
+        && call.app.is("pat-makes-pat", "no")
+    {
         return Err(Fault::core(403, "A personal access token can't create another one."));
     }
     let body = wire::parse(&body)?;

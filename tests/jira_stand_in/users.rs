@@ -57,8 +57,10 @@ pub(crate) async fn myself(call: Call) -> Reply {
 }
 
 fn find<'a>(call: &Call, world: &'a World) -> Result<&'a User, Fault> {
+    let by_key = call.query(&["key"]).and_then(|key| world.by_key(key));
     let name = call.query(&["username", "key"]).unwrap_or_default();
-    world.user(name).ok_or_else(|| Fault::core(404, format!("The user named '{name}' does not exist")))
+    let by_name = || call.query(&["username"]).and_then(|name| world.by_name(name));
+    by_key.or_else(by_name).ok_or_else(|| Fault::core(404, format!("The user named '{name}' does not exist")))
 }
 
 pub(crate) async fn one(call: Call) -> Reply {
@@ -77,7 +79,7 @@ pub(crate) async fn create(call: Call, body: Bytes) -> Reply {
     if name.is_empty() {
         return Err(Fault::field("username", "You must specify a username."));
     }
-    if world.user(&name).is_some() {
+    if world.by_name(&name).is_some() {
         return Err(Fault::field("username", "A user with that username already exists."));
     }
     if !text("emailAddress").contains('@') {
@@ -171,7 +173,7 @@ pub(crate) async fn assignable(call: Call) -> Reply {
     call.who.required()?;
     let world = call.app.world();
     let may_be_assigned = |user: &&User| {
-        let who = crate::identity::Who::User { name: user.name.clone(), by_token: false };
+        let who = crate::identity::Who::User { name: user.name.clone(), by: crate::identity::Means::Session };
         let by_issue = call.query(&["issueKey"]).and_then(|key| world.issue(key));
         let by_project = call.query(&["project"]).and_then(|key| world.project(key));
         by_issue.is_some_and(|issue| may_on(&world, &who, issue, Right::Transition))

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::attachments::Received;
+use crate::oauth::Provider;
 
 /// The whole state, under one lock.
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub(crate) struct World {
     /// Uploaded, and not yet on any request.
     pub(crate) temporary: BTreeMap<String, Received>,
     pub(crate) webhooks: BTreeMap<u64, Value>,
+    pub(crate) oauth: Provider,
     next_id: u64,
 }
 
@@ -221,9 +223,19 @@ impl World {
             .find(|issue| issue.key.eq_ignore_ascii_case(name) || issue.id.to_string() == name)
     }
 
-    /// By username or key.
+    /// By username, else by key: an old name may be somebody's key for ever.
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
-        self.users.values().find(|user| user.name.eq_ignore_ascii_case(name) || user.key == name)
+        self.by_name(name).or_else(|| self.by_key(name))
+    }
+
+    /// By username, in any case.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&User> {
+        self.users.values().find(|user| user.name.eq_ignore_ascii_case(name))
+    }
+
+    /// By key, which outlives every name.
+    pub(crate) fn by_key(&self, key: &str) -> Option<&User> {
+        self.users.values().find(|user| user.key == key)
     }
 
     /// Is this user in that group?

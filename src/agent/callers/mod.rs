@@ -16,13 +16,22 @@ use tokio::sync::Mutex;
 use crate::agent::store::tables::callers::{StoredCallers, StoredKey};
 use crate::agent::store::{Store, StoreFault};
 use crate::common::clock::Clock;
-use crate::common::ids::CallerName;
+use crate::common::ids::{CallerName, Provider};
 use crate::common::problem::{Code, Problem};
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
 use crate::identity::api_key::{ApiKey, ApiKeyHash, ApiKeyId};
 
 pub use presented::{Presented, presented};
+
+/// What the configuration says of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `rewrite-links`: links in JSON answers lead through the relay.
+    pub rewrite_links: bool,
+    /// `act-as`: whose names for people the caller may use.
+    pub act_as: Vec<Provider>,
+}
 
 /// All callers; cheap to ask at each call.
 pub struct Callers {

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
 use super::upstream as upstream_room;
-use crate::common::ids::{CallerName, ServiceName, UpstreamName};
+use crate::common::ids::{CallerName, Provider, ServiceName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
@@ -53,7 +54,7 @@ pub struct Config {
     /// `[service.NAME]`.
     pub services: Vec<credentials::Config>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
-    pub callers: BTreeMap<CallerName, CallerOptions>,
+    pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[policy]`.
@@ -84,13 +85,6 @@ pub struct Log {
     pub filter: String,
     /// `format`.
     pub format: Format,
-}
-
-/// What may be set for one caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CallerOptions {
-    /// `rewrite-links`: links in JSON answers lead through the relay.
-    pub rewrite_links: bool,
 }
 
 impl Config {
@@ -127,8 +121,8 @@ impl Config {
     }
 
     /// The options of a caller, whether the file names it or not.
-    pub fn caller(&self, name: &CallerName) -> CallerOptions {
-        self.callers.get(name).copied().unwrap_or_default()
+    pub fn caller(&self, name: &CallerName) -> callers::Options {
+        self.callers.get(name).cloned().unwrap_or_default()
     }
 
     fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Self> {
@@ -250,9 +244,11 @@ fn named<'d, N: std::str::FromStr<Err: std::fmt::Display>>(
     top.named_tables(key).into_iter().filter_map(read).collect()
 }
 
-fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, CallerOptions> {
+fn callers(top: &mut Table<'_>) -> BTreeMap<CallerName, callers::Options> {
     let option = |(name, mut table): (CallerName, Table<'_>)| {
-        (name, CallerOptions { rewrite_links: table.or("rewrite-links", false) })
+        let rewrite_links = table.or("rewrite-links", false);
+        let act_as = table.or::<Vec<Provider>>("act-as", Vec::new());
+        (name, callers::Options { rewrite_links, act_as })
     };
     named(top, "caller").into_iter().map(option).collect()
 }

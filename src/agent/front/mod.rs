@@ -5,13 +5,14 @@
 //! one [`Site`] behind a swap, so that a reload counts from the next call on. It never keeps a request, and every
 //! refusal is a problem document. Called by `agent::connection`.
 
+mod act_as;
 mod arrival;
 mod caller;
 mod hold;
 mod keyed;
 mod route;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -27,7 +28,7 @@ use tower_service::Service;
 
 pub use arrival::{Arrival, Way};
 
-use super::callers::Callers;
+use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::idempotency::{Ledger, Limits};
@@ -38,6 +39,7 @@ use super::policy::{
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
+use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
@@ -56,8 +58,8 @@ pub struct Site {
     pub callers: Arc<Callers>,
     /// The services' accounts.
     pub credentials: Arc<Credentials>,
-    /// The callers with `rewrite-links`.
-    pub rewriting: HashSet<CallerName>,
+    /// What the configuration says of callers; nothing of most.
+    pub options: HashMap<CallerName, callers::Options>,
 }
 
 /// The door itself.
@@ -122,7 +124,9 @@ impl Front {
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let caller = caller::identify(request.headers(), &site.callers)?;
-        let links = site.rewriting.contains(&caller).then(|| links(&route, arrival));
+        let options = site.options.get(&caller);
+        let act_as = act_as::named(request.headers(), &caller, options)?;
+        let links = options.filter(|options| options.rewrite_links).map(|_| links(&route, arrival));
         let upstream = route.proxy.upstream();
         let mut call = Call {
             method: request.method().clone(),
@@ -150,7 +154,7 @@ impl Front {
             self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
             problem
         })?;
-        let credential = credential(&permit, &site)?;
+        let credential = credential(&permit, act_as.as_ref(), &site)?;
         let sending =
             Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
         match request {
@@ -221,11 +225,18 @@ enum Held<B> {
 }
 
 /// The credential of the permit's identity. Never another's.
-fn credential(permit: &Permit, site: &Site) -> Result<Option<Arc<Credential>>, Problem> {
+fn credential(
+    permit: &Permit,
+    act_as: Option<&ActAs>,
+    site: &Site,
+) -> Result<Option<Arc<Credential>>, Problem> {
     match permit.identity() {
         Identity::Anonymous => Ok(None),
         Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
-        Identity::User => Err(nobody_linked()),
+        Identity::User => match act_as {
+            Some(_) => Err(nobody_linked()),
+            None => Err(act_as::missing()),
+        },
     }
 }
 

@@ -120,7 +120,7 @@ async fn each_step_refuses_in_its_own_words() {
         ("/jira/anon/x?os_username=admin", "bad-request"),
         ("/jira/secret", "policy-refused"),
         ("/jira", "policy-refused"),
-        ("/jira/person/x", "link-required"),
+        ("/jira/person/x", "act-as-required"),
         ("/jira/none/x", "credential-missing"),
     ] {
         let answer = world.get(path).await;
@@ -203,7 +203,7 @@ async fn a_reload_counts_from_the_next_call_on() {
         upstreams: old.upstreams.clone(),
         callers: Arc::clone(&old.callers),
         credentials: Arc::clone(&old.credentials),
-        rewriting: old.rewriting.clone(),
+        options: old.options.clone(),
     }));
     assert_eq!(world.get("/jira/anon/x").await.code(), "policy-refused");
 }

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
@@ -84,6 +85,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
+    let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
     let (callers, [key]) = callers_in(folder.path(), ["bot"]);
     let callers = Arc::new(callers);
     let secret = folder.path().join("pat");
@@ -113,7 +115,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
-        rewriting: wish.rewrite.then(|| "bot".parse().unwrap()).into_iter().collect(),
+        options: [("bot".parse().unwrap(), options)].into(),
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
@@ -171,7 +173,7 @@ impl World {
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
             credentials: Arc::clone(&old.credentials),
-            rewriting: old.rewriting.clone(),
+            options: old.options.clone(),
         }));
     }
 
