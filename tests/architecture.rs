@@ -58,6 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::front",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::counters",
             "agent::credentials",
@@ -77,7 +78,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
-    ("agent::proxy", &["agent::counters", "agent::credentials", "agent::policy", "agent::upstream"]),
+    (
+        "agent::proxy",
+        &["agent::audit", "agent::counters", "agent::credentials", "agent::policy", "agent::upstream"],
+    ),
     ("agent::reload", &[]),
     ("agent::run", &["*"]),
     ("agent::store", &[]),
