@@ -23,7 +23,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
-    ("agent::admin", &[]),
+    // What is asked of the audit, and its answers, have one definition.
+    ("agent::admin", &["agent::audit"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
@@ -31,6 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "agent::cli",
         &[
             "agent::admin",
+            "agent::audit",
             "agent::config",
             "agent::connection",
             "agent::policy",
@@ -42,6 +44,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::connection",
             "agent::credentials",

@@ -3,6 +3,7 @@
 //! Commands that look at files only (`check-config`, `policy`, `enrol`) work without a daemon; all others ask the
 //! running one over its admin socket. One file a command.
 
+pub mod audit;
 pub mod caller;
 pub mod check_config;
 pub mod daemon;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use audit::Audit;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -60,6 +62,9 @@ pub enum Command {
     /// The programs that may call this site, and their keys.
     #[command(subcommand)]
     Caller(Caller),
+    /// Look at what was recorded, and prove that nobody changed it.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

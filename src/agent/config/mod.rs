@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod audit;
 mod check;
 mod policy;
 mod store;
@@ -43,6 +44,8 @@ pub struct Config {
     pub state: PathBuf,
     /// `[store]`.
     pub store: store::Store,
+    /// `[audit]`.
+    pub audit: super::audit::Settings,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -129,6 +132,7 @@ impl Config {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
         let store = store::store(top.table("store"));
+        let audit = audit::audit(top.table("audit"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
@@ -142,6 +146,7 @@ impl Config {
             relay: relay?,
             state,
             store,
+            audit,
             admin_socket,
             metrics,
             log,

@@ -61,6 +61,7 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     assert_eq!((open.services, open.callers), (given.services, given.callers));
     assert_eq!(open.idempotency, given.idempotency);
     assert_eq!(given.idempotency, idempotency::Limits::default());
+    assert_eq!((open.audit, given.audit), (given.audit, crate::agent::audit::Settings::default()));
 }
 
 #[test]
@@ -69,6 +70,7 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("audit", "[audit]\nqqqqqqqq = 1"),
         ("policy", "[policy]\nqqqqqqqq = 1"),
         ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),

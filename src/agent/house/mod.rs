@@ -1,5 +1,6 @@
 //! What the admin socket and the metrics page see of the running agent.
 
+mod audit;
 mod store;
 
 use std::sync::Arc;
@@ -8,13 +9,15 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::audit::AuditDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
     TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
+use super::audit::AuditState;
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
@@ -32,6 +35,7 @@ use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
+pub use audit::AuditRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -56,6 +60,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The audit.
+    pub audit: AuditRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -95,6 +101,7 @@ impl House for Running {
                 resealing: self.store.is_resealing(),
                 key_exposed: self.store.key_is_exposed(),
             },
+            audit: audit_status(&self.audit.audit.state()),
         }
     }
 
@@ -162,12 +169,26 @@ impl House for Running {
         Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
     }
 
+    fn audit(&self) -> &dyn AuditDesk {
+        &self.audit
+    }
+
     fn store(&self) -> &dyn StoreDesk {
         &self.store
     }
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
+    }
+}
+
+fn audit_status(state: &AuditState) -> AuditStatus {
+    AuditStatus {
+        number: state.number,
+        waiting_bytes: state.waiting_bytes,
+        error: state.failed.as_ref().map(ToString::to_string),
+        lost: state.lost,
+        anchor: state.anchor.map(|anchor| format!("{}:{}", anchor.number, anchor.head)),
     }
 }
 
