@@ -36,13 +36,13 @@ use application::{Answer, Application};
 use people::{Held, People};
 
 use crate::agent::credentials::Credential;
-pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::store::Store;
+pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::upstream::Upstream;
 pub use crate::common::act_as::{ActAs, ActAsFault};
 use crate::common::clock::Clock;
-use crate::common::ids::UpstreamName;
 pub use crate::common::ids::Provider;
+use crate::common::ids::UpstreamName;
 use crate::common::tasks::Tasks;
 use crate::config::values::SecretRef;
 use crate::identity::oauth::Client;
@@ -57,6 +57,9 @@ struct Inner {
     tasks: Tasks,
     sites: ArcSwap<HashMap<UpstreamName, Arc<Site>>>,
 }
+
+/// An application as a configuration names it: its name, what its addresses begin with, how to ask it, its link.
+type Named = (UpstreamName, String, Box<dyn Application>, Option<OAuth>);
 
 /// One application, as one configuration has it.
 struct Site {
@@ -102,7 +105,7 @@ impl Mappings {
         faults
     }
 
-    fn set(&self, sites: Vec<(UpstreamName, String, Box<dyn Application>, Option<OAuth>)>) {
+    fn set(&self, sites: Vec<Named>) {
         let old = self.0.sites.load();
         let site = |(name, base_url, application, oauth): (UpstreamName, _, _, _)| {
             let people = old.get(&name).map_or_else(
