@@ -86,7 +86,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
-    let options = Options { rewrite_links: wish.rewrite, ..Options::default() };
+    let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
     let (callers, [key]) = callers_in(folder.path(), ["bot"]);
     let callers = Arc::new(callers);
     let secret = folder.path().join("pat");
