@@ -91,12 +91,15 @@ impl Proxy {
                 Refusal::Renewed(renewed) => Ok(Judged::Renewed(renewed)),
                 Refusal::Lost(problem) => Err(*problem),
             },
-            Verdict::Nobody => match keeper.refused(credential).await {
-                // Whatever else was done was done by nobody: it must not look as if it had not been.
-                Refusal::Renewed(renewed) if permit.method().is_safe() => Ok(Judged::Renewed(renewed)),
-                Refusal::Lost(problem) if permit.method().is_safe() => Err(*problem),
-                _ => Err(self.mismatch(permit, "anonymous", means)),
-            },
+            Verdict::Nobody => {
+                // What nobody was refused was not done; all else may have been, and must not look as if it had not.
+                let harmless = permit.method().is_safe() || status.is_client_error();
+                match keeper.refused(credential).await {
+                    Refusal::Renewed(renewed) if harmless => Ok(Judged::Renewed(renewed)),
+                    Refusal::Lost(problem) if harmless => Err(*problem),
+                    _ => Err(self.mismatch(permit, "anonymous", means)),
+                }
+            }
             Verdict::Wrong(_) if renamed(keeper, credential, status, headers).await => Ok(Judged::Passes),
             Verdict::Wrong(seen) => Err(self.mismatch(permit, &seen, means)),
         }
