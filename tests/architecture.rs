@@ -24,6 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
     ("agent::admin", &["agent::mapping"]),
+    ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (

@@ -4,6 +4,7 @@
 //! order.
 
 pub mod admin;
+pub mod audit;
 pub mod callers;
 pub mod cli;
 pub mod config;
