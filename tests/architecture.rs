@@ -23,8 +23,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
-    // What is asked of the audit, and its answers, have one definition.
-    ("agent::admin", &["agent::audit"]),
+    // What is asked of these rooms, and their answers, have one definition.
+    ("agent::admin", &["agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
@@ -49,6 +49,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -57,7 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
-    ("agent::credentials", &["agent::store"]),
+    ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",
         &[
@@ -66,6 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::pause",
             "agent::policy",
             "agent::proxy",
@@ -78,6 +80,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::idempotency", &[]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
+    // Reads people from the store, and asks the applications about their credentials.
+    ("agent::mapping", &["agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),

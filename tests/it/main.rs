@@ -14,6 +14,7 @@ mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
+mod mapping;
 mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]
