@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The floors that any room of the agent or the relay stands on.
-const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
+const GROUND: &[&str] =
+    &["common", "config", "hardening", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
 
 /// Room, and the rooms it may import. A room always may import itself; `*` is everything but the other program.
 const TABLE: &[(&str, &[&str])] = &[
     ("common", &[]),
     ("config", &["common"]),
+    ("hardening", &[]),
     ("telemetry", &["common"]),
     ("terminal", &["common"]),
     ("tunnel", &["common"]),

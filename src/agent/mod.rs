@@ -33,6 +33,8 @@ use cli::{Cli, Command};
 
 /// The program.
 pub fn main() -> ExitCode {
+    // Commands hold secrets too.
+    crate::hardening::harden();
     let cli = match terminal::parse::<Cli>() {
         Ok(cli) => cli,
         Err(code) => return code,

@@ -38,6 +38,7 @@ use crate::tunnel::head::RequestHead;
 pub fn run(file: &Path) -> Result<(), Report> {
     let config = Config::load(file)?;
     logging::start(&config.log.filter, config.log.format).map_err(|text| Report::new(Exit::Config, text))?;
+    crate::hardening::tell();
     // One thread: a call is mostly waiting, and one thread has nothing to hand over.
     terminal::block_on(serve(file, config))
 }

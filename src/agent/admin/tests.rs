@@ -5,7 +5,9 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::refusals::{RefusalsReport, RefusedLine};
-use super::status::{ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status, StoreStatus};
+use super::status::{
+    ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status, StoreStatus,
+};
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, router};
 use crate::common::ids::CallerName;
@@ -23,6 +25,7 @@ impl House for Doll {
             version: "0".to_owned(),
             started: String::new(),
             pid: 1,
+            process: ProcessStatus::default(),
             paused: self.0.lock().unwrap().0,
             calls: 0,
             config: ConfigStatus {

@@ -10,8 +10,8 @@ use http::StatusCode;
 
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
-    TunnelStatus, UpstreamStatus,
+    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
+    StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
@@ -30,6 +30,7 @@ use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
+use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
 pub use store::StoreRoom;
@@ -73,6 +74,7 @@ impl House for Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: stamp(self.started),
             pid: std::process::id(),
+            process: process(hardening::state()),
             paused: self.pause.is_on(),
             calls: self.calls.under_way(),
             config: ConfigStatus {
@@ -169,6 +171,10 @@ impl House for Running {
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
     }
+}
+
+fn process(state: Hardening) -> ProcessStatus {
+    ProcessStatus { no_core_file: state.no_core_file, closed: state.closed }
 }
 
 fn idempotency(usage: Usage) -> IdempotencyStatus {
