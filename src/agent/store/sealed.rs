@@ -18,6 +18,7 @@ pub(super) const SEALED: &[SealedColumn] = &[
     SealedColumn { place: super::tables::identity::KEY, key: &["agent"] },
     SealedColumn { place: super::tables::identity::ENROLLING_KEY, key: &["token"] },
     SealedColumn { place: super::tables::joins::VALUE, key: &["agent", "slot"] },
+    SealedColumn { place: super::tables::services::SECRET, key: &["name"] },
 ];
 
 /// What came of one step.
