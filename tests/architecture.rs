@@ -55,7 +55,21 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
-    ("agent::credentials", &["agent::store"]),
+    // The command on its own, without a daemon: it puts the rooms together as `run` does.
+    (
+        "agent::credential",
+        &[
+            "agent::admin",
+            "agent::callers",
+            "agent::cli",
+            "agent::config",
+            "agent::credentials",
+            "agent::house",
+            "agent::live",
+            "agent::store",
+        ],
+    ),
+    ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",
         &[

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
+use super::credentials::stored::StoredSecrets;
 use super::front::Site;
 use super::idempotency::Ledger;
 use super::policy::Meters;
@@ -32,10 +33,16 @@ pub struct Live {
 
 impl Live {
     /// Makes everything ready. Connects to nothing yet; a service whose secret is missing stops no other.
-    pub fn new(config: Config, callers: Arc<Callers>, clock: Clock, tasks: &Tasks) -> Result<Self, Report> {
+    pub fn new(
+        config: Config,
+        callers: Arc<Callers>,
+        stored: StoredSecrets,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Result<Self, Report> {
         let verdicts = Arc::new(Verdicts::default());
         let upstreams = upstreams(&config, &HashMap::new(), &verdicts, &clock, tasks)?;
-        let credentials = Credentials::load(&config.services);
+        let credentials = Credentials::load_with(&config.services, stored);
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
@@ -125,7 +132,8 @@ mod tests {
         let callers =
             Arc::new(Callers::load(Store::for_tests(folder.path()), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
-        let mut live = Live::new(config(""), callers, Clock::system(), &tasks).unwrap();
+        let mut live =
+            Live::new(config(""), callers, StoredSecrets::default(), Clock::system(), &tasks).unwrap();
         let site = live.site();
         let jira: UpstreamName = "jira".parse().unwrap();
         let before = site.load().upstreams[&jira].upstream().clone();

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod counters;
+pub mod credential;
 pub mod credentials;
 pub mod enrol;
 pub mod front;
@@ -54,6 +55,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),

@@ -15,8 +15,9 @@ use super::callers::Callers;
 use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
+use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{Running, StoreRoom};
+use super::house::{CredentialRoom, Running, StoreRoom};
 use super::live::Live;
 use super::metrics;
 use super::pause::Pause;
@@ -56,7 +57,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
-    let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
+    let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
+    let mut live = Live::new(config.clone(), callers.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let front =
         Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());
@@ -109,6 +111,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });

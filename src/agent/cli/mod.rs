@@ -5,6 +5,7 @@
 
 pub mod caller;
 pub mod check_config;
+pub mod credential;
 pub mod daemon;
 pub mod enrol;
 pub mod policy;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use credential::Credential;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -60,6 +62,9 @@ pub enum Command {
     /// The programs that may call this site, and their keys.
     #[command(subcommand)]
     Caller(Caller),
+    /// The secrets of the accounts that calls are made as.
+    #[command(subcommand)]
+    Credential(Credential),
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

@@ -1,5 +1,6 @@
 //! What the admin socket and the metrics page see of the running agent.
 
+mod credentials;
 mod store;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
     ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
@@ -33,6 +35,7 @@ use crate::common::secret::Secret;
 use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
+pub use credentials::CredentialRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -57,6 +60,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The services' secrets.
+    pub credentials: CredentialRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -162,6 +167,10 @@ impl House for Running {
 
     fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
         Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
+    }
+
+    fn credentials(&self) -> &dyn CredentialDesk {
+        &self.credentials
     }
 
     fn store(&self) -> &dyn StoreDesk {
