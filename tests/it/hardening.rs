@@ -43,10 +43,8 @@ async fn an_abort_leaves_no_core_and_the_environment_no_secret() {
         "export CREDENTIALS_DIRECTORY='{}'; ulimit -S -c $(ulimit -H -c); exec \"$0\" \"$@\"",
         text(site.world.path())
     );
-    let mut agent = Daemon::start(
-        "sh",
-        &["-c", &script, AGENT, "--config", text(&site.world.agent_config), "run"],
-    );
+    let mut agent =
+        Daemon::start("sh", &["-c", &script, AGENT, "--config", text(&site.world.agent_config), "run"]);
     agent.line("connected to the relay").await;
     assert_eq!(core_limit(agent.id()), ["0", "0"]);
     // Only root may look: see below.
@@ -128,7 +126,6 @@ async fn another_process_of_the_same_user_cannot_look_inside() {
     let config = std::fs::read_to_string(&world.agent_config).unwrap();
     let file = at.join("agent.toml");
     std::fs::write(&file, config.replace(text(world.path()), text(at))).unwrap();
-    std::fs::copy(world.path().join("ca.pem"), at.join("ca.pem")).ok();
     for path in [at, &program, &file] {
         somebody.owns(path);
     }
@@ -136,9 +133,17 @@ async fn another_process_of_the_same_user_cannot_look_inside() {
     let mut waiting = somebody.command(&program);
     waiting.args(["--config", text(&file), "credential", "set", "reader"]).env("PATH", "/usr/bin:/bin");
     let waiting = Ended(waiting.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap());
-    eventually("the store is open", Duration::from_secs(20), async || at.join("state/store.db").exists() || at.join("agent-state/store.db").exists())
-        .await;
+    eventually("the store is open", Duration::from_secs(20), async || {
+        at.join("agent-state/store.db").exists()
+    })
+    .await;
     assert_eq!(somebody.reads(waiting.0.id()), [false, false]);
+    // What tells only how it fares stays open: memory and time used.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", waiting.0.id())).unwrap();
+    assert!(status.contains("VmRSS:"), "{status}");
+    let mut look = somebody.command(Path::new("cat"));
+    let look = look.args([format!("/proc/{}/status", waiting.0.id())]).output().unwrap();
+    assert!(String::from_utf8_lossy(&look.stdout).contains("VmRSS:"), "{look:?}");
 
     let mut control = somebody.command(Path::new("sleep"));
     let control = Ended(control.arg("60").env("PATH", "/usr/bin:/bin").spawn().unwrap());

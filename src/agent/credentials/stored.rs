@@ -264,3 +264,90 @@ fn fit(kind: SecretKind, secret: &str) -> Result<(), &'static str> {
 const MAX_SECRET: usize = 16 << 10;
 const HOW: &str = "write \"stored\" for one given with `outhaul-agent credential set`, { credential = \"name\" } for a \
                    systemd credential, or { file = \"/path\" } for a file with mode 600";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::problem::Code;
+
+    fn config(name: &str, proof: Proof) -> Config {
+        Config { name: name.parse().unwrap(), user: "svc".to_owned(), proof }
+    }
+
+    async fn set(credentials: &Credentials, store: &Store, name: &str, text: &str) -> Result<Put, SetFault> {
+        credentials.set(store, &name.parse().unwrap(), Secret::new(text.to_owned()), 7).await
+    }
+
+    fn sent(credentials: &Credentials, name: &str) -> Option<String> {
+        let credential = credentials.service(&name.parse().unwrap()).ok()?;
+        Some(credential.authorization().to_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn what_is_set_is_used_at_once_and_what_is_removed_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::for_tests(folder.path());
+        let configs =
+            [config("a", Proof::Pat(SecretPlace::Stored)), config("b", Proof::Pat(SecretPlace::Stored))];
+        let credentials = Credentials::load_with(&configs, StoredSecrets::load(&store).await.unwrap());
+        let fault = credentials.service(&"a".parse().unwrap()).unwrap_err();
+        assert!(
+            matches!(*fault, CredentialFault::NotStored { .. })
+                && fault.to_string().contains("credential set a")
+        );
+        assert_eq!(fault.problem().code, Code::CredentialMissing);
+
+        let put = set(&credentials, &store, "a", "one").await.unwrap();
+        assert_eq!(put, Put { kind: SecretKind::Pat, set: 7, replaced: false, in_use: true });
+        assert!(set(&credentials, &store, "a", "two").await.unwrap().replaced);
+        assert_eq!(sent(&credentials, "a").unwrap(), "Bearer two");
+        assert_eq!(sent(&credentials, "b"), None, "one stops no other, and lends it nothing");
+        assert!(credentials.reload(&configs[..1]).is_empty());
+        assert_eq!(sent(&credentials, "a").unwrap(), "Bearer two");
+
+        let again = Credentials::load_with(&configs, StoredSecrets::load(&store).await.unwrap());
+        assert_eq!(sent(&again, "a").unwrap(), "Bearer two");
+        let name = "a".parse().unwrap();
+        again.note_expiry(&store, &name, 7, Some(70)).await.unwrap();
+        assert_eq!(again.list()[0].stored, Some((SecretKind::Pat, 7, Some(70))));
+        assert!(again.remove(&store, &name).await.unwrap());
+        assert_eq!(sent(&again, "a"), None);
+        assert_eq!(again.reload(&configs).len(), 2, "and no reload brings it back");
+        assert_eq!(sent(&again, "a"), None);
+        assert!(!again.remove(&store, &name).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_used_only_as_what_it_was_given_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::for_tests(folder.path());
+        let password = [config("a", Proof::Password(SecretPlace::Stored))];
+        let credentials = Credentials::load(&password);
+        set(&credentials, &store, "a", "pass word").await.unwrap();
+        let token = [config("a", Proof::Pat(SecretPlace::Stored))];
+        assert_eq!(credentials.reload(&token).len(), 1);
+        let fault = credentials.service(&"a".parse().unwrap()).unwrap_err();
+        assert!(fault.to_string().contains("holds a password"), "{fault}");
+        assert!(matches!(set(&credentials, &store, "a", "pass word").await, Err(SetFault::Unfit { .. })));
+        assert!(matches!(set(&credentials, &store, "x", "t").await, Err(SetFault::Unknown { .. })));
+        // One that is no longer in the configuration is still shown.
+        credentials.reload(&[]);
+        let list = credentials.list();
+        assert!(list[0].config.is_none() && list[0].stored.is_some());
+    }
+
+    #[test]
+    fn what_can_not_be_sent_is_not_stored() {
+        for (kind, secret, fits) in [
+            (SecretKind::Pat, "Njg4:+/=", true),
+            (SecretKind::Pat, "a b", false),
+            (SecretKind::Pat, "ä", false),
+            (SecretKind::Password, "pässword with spaces ", true),
+            (SecretKind::Password, "two\nlines", false),
+            (SecretKind::Password, "", false),
+        ] {
+            assert_eq!(fit(kind, secret).is_ok(), fits, "{secret:?}");
+        }
+        assert!(fit(SecretKind::Pat, &"x".repeat(MAX_SECRET + 1)).is_err());
+    }
+}

@@ -111,8 +111,10 @@ fn judge(
     let seen = text("x-ausername");
     let nobody = seen.eq_ignore_ascii_case("anonymous");
     let what = kind.title();
+    // Some versions answer a wrong password with an empty 200; the login's reason tells.
+    let failed = account.is_none() && status.is_success() && reason.contains("AUTHENTICATED_FAILED");
     match status {
-        StatusCode::UNAUTHORIZED => {
+        status if status == StatusCode::UNAUTHORIZED || failed => {
             let denied = reason.contains("AUTHENTICATION_DENIED");
             let words = match kind {
                 SecretKind::Password if denied => format!(
@@ -287,6 +289,7 @@ mod tests {
             ),
             (Pat, 401, &[], "", Outcome::Refused, "expired or revoked"),
             (Password, 401, &[failed], "", Outcome::Refused, "tried once"),
+            (Password, 200, &[failed, nobody], "", Outcome::Refused, "tried once"),
             (Password, 401, &[denied], "", Outcome::Refused, "denies Basic"),
             (Password, 403, &[denied, captcha], "", Outcome::Captcha, "at https://jira.example/login.jsp"),
             (Password, 401, &[captcha], "", Outcome::Captcha, "refuses the right password too"),
