@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The floors that any room of the agent or the relay stands on.
-const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
+const GROUND: &[&str] =
+    &["common", "config", "hardening", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
 
 /// Room, and the rooms it may import. A room always may import itself; `*` is everything but the other program.
 const TABLE: &[(&str, &[&str])] = &[
     ("common", &[]),
     ("config", &["common"]),
+    ("hardening", &[]),
     ("telemetry", &["common"]),
     ("terminal", &["common"]),
     ("tunnel", &["common"]),
@@ -58,6 +60,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
+    // The command on its own, without a daemon: it puts the rooms together as `run` does.
+    (
+        "agent::credential",
+        &[
+            "agent::admin",
+            "agent::callers",
+            "agent::cli",
+            "agent::config",
+            "agent::credentials",
+            "agent::house",
+            "agent::live",
+            "agent::store",
+        ],
+    ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",

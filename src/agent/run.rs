@@ -16,8 +16,9 @@ use super::callers::Callers;
 use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
+use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, Running, StoreRoom};
+use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
@@ -41,6 +42,7 @@ use crate::tunnel::head::RequestHead;
 pub fn run(file: &Path) -> Result<(), Report> {
     let config = Config::load(file)?;
     logging::start(&config.log.filter, config.log.format).map_err(|text| Report::new(Exit::Config, text))?;
+    crate::hardening::tell();
     // One thread: a call is mostly waiting, and one thread has nothing to hand over.
     terminal::block_on(serve(file, config))
 }
@@ -61,7 +63,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let mut live = Live::new(config.clone(), callers.clone(), mappings, clock.clone(), &tasks)?;
+    let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
+    let mut live = Live::new(config.clone(), callers.clone(), mappings, stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(ledger.clone(), tasks.clone());
@@ -124,6 +127,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod caller;
 pub mod check_config;
+pub mod credential;
 pub mod daemon;
 pub mod enrol;
 pub mod policy;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use audit::Audit;
+pub use credential::Credential;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -65,6 +67,9 @@ pub enum Command {
     /// Look at what was recorded, and prove that nobody changed it.
     #[command(subcommand)]
     Audit(Audit),
+    /// The secrets of the accounts that calls are made as.
+    #[command(subcommand)]
+    Credential(Credential),
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

@@ -186,7 +186,7 @@ pub(super) async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
 }
 
 /// Never makes a store.
-pub(super) fn open(config: &Config) -> Result<Open, Report> {
+pub fn open(config: &Config) -> Result<Open, Report> {
     if !config.state.join("store.keys").exists() && !config.state.join("store.db").exists() {
         let text = format!("there is no store in {}: this agent was never enrolled", config.state.display());
         return Err(Report::new(Exit::Config, text)

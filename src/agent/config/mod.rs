@@ -295,7 +295,7 @@ fn services(top: &mut Table<'_>) -> (Vec<ServiceName>, Vec<credentials::Config>)
 fn service(name: ServiceName, table: &mut Table<'_>) -> Option<credentials::Config> {
     let source = table.source();
     let user: Option<Located<String>> = table.required("user", "\"the account's user name\"");
-    let one = "write either pat = { … } or basic-password = { … }";
+    let one = "write either pat = … or basic-password = …: \"stored\", { credential = … } or { file = … }";
     let had = (table.has("pat"), table.has("basic-password"));
     let proof = match (table.optional("pat"), table.optional("basic-password")) {
         (Some(pat), None) if !had.1 => Some(Proof::Pat(pat)),
