@@ -71,6 +71,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::credentials",
             "agent::house",
             "agent::live",
+            "agent::mapping",
             "agent::store",
         ],
     ),
