@@ -26,6 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
     ("agent::admin", &[]),
+    ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
@@ -73,6 +74,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::front",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::counters",
             "agent::credentials",
@@ -92,7 +94,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
-    ("agent::proxy", &["agent::counters", "agent::credentials", "agent::policy", "agent::upstream"]),
+    (
+        "agent::proxy",
+        &["agent::audit", "agent::counters", "agent::credentials", "agent::policy", "agent::upstream"],
+    ),
     ("agent::reload", &[]),
     ("agent::run", &["*"]),
     ("agent::store", &[]),

@@ -48,7 +48,7 @@ async fn alone(config: &Config, what: &Credential) -> Result<Value, Report> {
     let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
     let live = Live::new(config.clone(), Arc::new(callers), stored, clock.clone(), &tasks)?;
-    let room = CredentialRoom::new(store, live.site(), clock);
+    let room = CredentialRoom::new(store, live.site(), clock, None);
     let document = match what {
         Credential::Set { name, stdin } => {
             let secret = command::secret(name, *stdin, room.list())?;

@@ -4,6 +4,7 @@
 //! order.
 
 pub mod admin;
+pub mod audit;
 pub mod callers;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod front;
 pub mod house;
 pub mod idempotency;
 pub mod live;
+pub mod mapping;
 pub mod metrics;
 pub mod pause;
 pub mod policy;

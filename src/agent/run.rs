@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin;
+use super::audit::{self, Audit, Event, Record, Signer};
 use super::callers::Callers;
 use super::config::Config;
 use super::connection::{self, Connection};
@@ -60,8 +61,15 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
     let mut live = Live::new(config.clone(), callers.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
-    let front =
-        Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());
+    let audit = Audit::open(store.clone(), clock.clone(), audit::Settings::default()).await;
+    let audit = audit.map_err(|fault| fault.report())?;
+    // Its own group: what the others do while they stop is recorded too.
+    let records = Tasks::new();
+    let signer = Signer { agent: enrolment.agent, key: identity(&store, &config).await?.key };
+    audit::Writer::start(&audit, signer, &records);
+    audit.note(&Record::new(Event::Start).detail(env!("CARGO_PKG_VERSION")));
+    let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
+        .remembering(ledger.clone(), tasks.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -111,7 +119,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
-        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
+        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone(), Some(audit.clone())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
@@ -138,6 +146,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     tunnels.drain(GRACE).await;
     tasks.cancel();
     tasks.drain(Duration::from_secs(5)).await;
+    audit.note(&Record::new(Event::Stop));
+    records.cancel();
+    records.drain(Duration::from_secs(5)).await;
     tracing::info!("stopped");
     if failed {
         return Err(Report::new(Exit::Software, "a part of the agent failed, so all of it stopped")

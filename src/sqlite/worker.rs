@@ -5,6 +5,7 @@
 //! commits, so that a large one holds nobody up.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -43,19 +44,38 @@ enum Job {
     Copy(Box<Connection>, oneshot::Sender<Result<(), WorkerFault>>),
 }
 
-/// A handle to the thread; cheap to clone. The thread ends with the last handle.
+/// A handle to the thread; cheap to clone. With the last handle the file is closed and the thread ends.
 #[derive(Debug, Clone)]
-pub struct Worker(mpsc::Sender<Job>);
+pub struct Worker(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    /// Always there until the end.
+    queue: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Waits for the thread: a process that ends while SQLite still works tears down the cipher's library under it.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue = None;
+        // A job may hold the last handle, on the thread itself.
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
 
 impl Worker {
     /// Starts the thread.
     pub fn start(name: &str, connection: Connection) -> Result<Self, WorkerFault> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || work_off(&connection, receiver))
             .map_err(|_| WorkerFault::Closed)?;
-        Ok(Self(sender))
+        Ok(Self(Arc::new(Handle { queue: Some(sender), thread: Some(thread) })))
     }
 
     /// Runs `work` on the thread, in a savepoint of its own: it takes effect whole or not at all. On return that is
@@ -72,8 +92,10 @@ impl Worker {
         let job: Work = Box::new(move |connection| {
             let result = in_savepoint(connection, work);
             Box::new(move |committed| {
+                // Its own fault says more than that of the commit, which may only follow from it.
+                let answer = result.and_then(|done| committed.map(|()| done).map_err(E::from));
                 // Nobody may wait any more; the work is done all the same.
-                let _ = reply.send(committed.map_err(E::from).and(result));
+                let _ = reply.send(answer);
             })
         });
         self.send(Job::Batched(job)).await?;
@@ -101,7 +123,8 @@ impl Worker {
     }
 
     async fn send(&self, job: Job) -> Result<(), WorkerFault> {
-        match tokio::time::timeout(PATIENCE, self.0.send(job)).await {
+        let queue = self.0.queue.as_ref().ok_or(WorkerFault::Closed)?;
+        match tokio::time::timeout(PATIENCE, queue.send(job)).await {
             Ok(sent) => sent.map_err(|_| WorkerFault::Closed),
             Err(_) => Err(WorkerFault::Overloaded),
         }
@@ -194,7 +217,12 @@ fn in_savepoint<R, E: From<WorkerFault>>(
     let run = |sql| connection.execute_batch(sql).map_err(|error| E::from(error.into()));
     run("SAVEPOINT job")?;
     let result = work(connection);
-    run(if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })?;
+    if result.is_ok() {
+        run("RELEASE job")?;
+    } else if run("ROLLBACK TO job; RELEASE job").is_err() {
+        // On a full disk SQLite undoes the whole transaction by itself; what is left of one must not be committed.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
     result
 }
 
@@ -212,7 +240,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Fault(#[expect(dead_code, reason = "shown when a test fails")] WorkerFault);
+    struct Fault(WorkerFault);
     impl From<WorkerFault> for Fault {
         fn from(fault: WorkerFault) -> Self {
             Self(fault)
@@ -248,6 +276,30 @@ mod tests {
         assert!(one.is_ok() && two.is_err() && three.is_ok());
         assert_eq!(count(&worker).await, 2);
         assert!(worker.alone(Connection::is_autocommit).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_called_so_and_leaves_nothing_half_done() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (x BLOB) STRICT; PRAGMA max_page_count = 10").unwrap();
+        let worker = Worker::start("test", connection).unwrap();
+        let insert = |bytes: u32| {
+            worker.call(move |connection| {
+                let insert = "INSERT INTO t VALUES (zeroblob(?1))";
+                connection.execute(insert, [bytes]).map_err(WorkerFault::from)?;
+                Ok::<(), Fault>(())
+            })
+        };
+        let (one, two) = tokio::join!(insert(10), insert(1 << 20));
+        // SQLite undoes the whole transaction, so the first did not happen either, and must not be said to have.
+        assert!(one.is_err());
+        assert!(matches!(
+            two.unwrap_err().0,
+            WorkerFault::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        ));
+        assert_eq!(count(&worker).await, 0);
+        insert(10).await.unwrap();
+        assert_eq!(count(&worker).await, 1);
     }
 
     #[tokio::test]

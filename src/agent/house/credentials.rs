@@ -12,6 +12,7 @@ use crate::agent::admin::Answer;
 use crate::agent::admin::credentials::{
     AccountLine, CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine,
 };
+use crate::agent::audit::{Audit, Event, Facts, Record, record_alone};
 use crate::agent::credentials::probe::{Outcome, Probed, Token, probe};
 use crate::agent::credentials::stored::{Listed, SecretPlace, SetFault};
 use crate::agent::credentials::{Credential, Credentials};
@@ -29,12 +30,33 @@ pub struct CredentialRoom {
     store: Store,
     site: Arc<ArcSwap<Site>>,
     clock: Clock,
+    /// None where no daemon runs: a record is then written by itself.
+    audit: Option<Audit>,
 }
 
 impl CredentialRoom {
     /// For the services of this site.
-    pub fn new(store: Store, site: Arc<ArcSwap<Site>>, clock: Clock) -> Self {
-        Self { store, site, clock }
+    pub fn new(store: Store, site: Arc<ArcSwap<Site>>, clock: Clock, audit: Option<Audit>) -> Self {
+        Self { store, site, clock, audit }
+    }
+
+    async fn record(
+        &self,
+        event: Event,
+        name: &ServiceName,
+        upstream: Option<&UpstreamName>,
+        more: &str,
+    ) -> Result<(), Refused> {
+        let detail = format!("service {name}: {more}");
+        let upstream = upstream.map(UpstreamName::as_str);
+        let facts = Facts { upstream, ..Facts::default() };
+        let record = Record::new(event).about(facts).detail(&detail);
+        if let Some(audit) = &self.audit {
+            audit.note(&record);
+            return Ok(());
+        }
+        let written = record_alone(&self.store, &self.clock, &record).await;
+        written.map_err(|fault| super::store::refused(&fault))
     }
 
     fn credentials(&self) -> Arc<Credentials> {
@@ -149,6 +171,7 @@ impl CredentialDesk for CredentialRoom {
         Box::pin(async move {
             let now = self.clock.unix_seconds();
             let put = self.credentials().set(&self.store, name, secret, now).await.map_err(refused)?;
+            self.record(Event::CredentialSet, name, None, put.kind.as_str()).await?;
             let elsewhere = self.listed(name).and_then(|listed| listed.config);
             let note = elsewhere.filter(|_| !put.in_use).map(|config| {
                 let key = key(put.kind);
@@ -191,6 +214,8 @@ impl CredentialDesk for CredentialRoom {
                     Some(Box::pin(probe(proxy.upstream(), &credential, kind)).await)
                 };
                 if let Some(probed) = &probed {
+                    let said = format!("tested, {}", probed.outcome.as_str());
+                    self.record(Event::SecretUsed, name, Some(&place), &said).await?;
                     let unheard = matches!(probed.outcome, Outcome::Works | Outcome::Unreachable);
                     refused = kind == SecretKind::Password && !unheard;
                     self.note(name, probed.tokens.as_deref().unwrap_or_default()).await;
@@ -211,6 +236,7 @@ impl CredentialDesk for CredentialRoom {
                 return Err(Refused::new(StatusCode::NOT_FOUND, text)
                     .with_remedy("`outhaul-agent credential list` shows where each secret lies."));
             }
+            self.record(Event::CredentialRemoved, name, None, "removed from the store").await?;
             Ok(RemovedLine { service: name.to_string(), was_in_use })
         })
     }

@@ -28,6 +28,7 @@ pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
+use crate::agent::audit::{Answered, UnderWay};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Identity, Permit};
 use crate::agent::upstream::{AnswerBody, BoxError, Outbound, Outgoing, Upstream};
@@ -43,6 +44,8 @@ pub struct Means<'a> {
     pub links: Option<Links>,
     /// For the log.
     pub request_id: RequestId,
+    /// The record of it: made before the call leaves where it may act, and completed with its answer's last byte.
+    pub record: UnderWay,
 }
 
 /// Sends calls to one upstream.
@@ -67,12 +70,34 @@ impl Proxy {
         &self.upstream
     }
 
-    /// Sends the call and gives the upstream's own answer, or says why there is none.
+    /// Sends the call and gives the upstream's own answer, or says why there is none. Either is recorded.
     pub async fn forward<B>(
         &self,
         permit: Permit,
         request: Request<B>,
-        means: Means<'_>,
+        mut means: Means<'_>,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.make(permit, request, &mut means).await {
+            Ok(response) => {
+                means.record.ended.result = Some(Answered::Status(response.status().as_u16()));
+                Ok(response.map(|body| body.recorded(means.record)))
+            }
+            Err(problem) => {
+                means.record.refused(&problem);
+                Err(problem)
+            }
+        }
+    }
+
+    async fn make<B>(
+        &self,
+        permit: Permit,
+        request: Request<B>,
+        means: &mut Means<'_>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -107,14 +132,17 @@ impl Proxy {
             Outgoing::new(body, prepared.length, limit, clock)
         };
         frame(&mut prepared, &body, method);
+        means.record.ended.bytes_in = if body.is_empty() { None } else { prepared.length };
+        let recorded = if method.is_safe() { means.record.check() } else { means.record.intent().await };
+        recorded.map_err(|fault| fault.problem())?;
         let outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
-        let answer = self.upstream.send(outbound, body, stick(&permit)).await.map_err(|fault| {
+        let answer = self.upstream.send(&outbound, body, stick(&permit)).await.map_err(|fault| {
             tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
             problems::of(&fault, method, &self.upstream, limit)
         })?;
-        self.judge(&permit, expected, &answer, &means).await?;
-        Ok(passed(answer, &permit, prepared.trailers, means.links))
+        self.judge(&permit, expected, &answer, means).await?;
+        Ok(passed(answer, &permit, prepared.trailers, means.links.take()))
     }
 
     fn expected<'a>(

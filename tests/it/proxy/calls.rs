@@ -120,7 +120,7 @@ async fn each_step_refuses_in_its_own_words() {
         ("/jira/anon/x?os_username=admin", "bad-request"),
         ("/jira/secret", "policy-refused"),
         ("/jira", "policy-refused"),
-        ("/jira/person/x", "link-required"),
+        ("/jira/person/x", "act-as-required"),
         ("/jira/none/x", "credential-missing"),
     ] {
         let answer = world.get(path).await;

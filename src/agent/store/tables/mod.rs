@@ -1,6 +1,8 @@
 //! One file a table, or a family of them: typed rows in, typed rows out.
 
+pub mod audit;
 pub mod callers;
 pub mod identity;
 pub mod joins;
+pub mod mappings;
 pub mod services;
