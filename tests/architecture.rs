@@ -25,7 +25,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
-    ("agent::admin", &[]),
+    // What is asked of these rooms, and their answers, have one definition.
+    ("agent::admin", &["agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
@@ -33,6 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "agent::cli",
         &[
             "agent::admin",
+            "agent::audit",
             "agent::config",
             "agent::connection",
             "agent::policy",
@@ -44,10 +46,12 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -61,13 +65,13 @@ const TABLE: &[(&str, &[&str])] = &[
         "agent::credential",
         &[
             "agent::admin",
-            "agent::callers",
+            "agent::audit",
             "agent::cli",
             "agent::config",
             "agent::credentials",
             "agent::house",
-            "agent::live",
             "agent::store",
+            "agent::upstream",
         ],
     ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
@@ -79,6 +83,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::pause",
             "agent::policy",
             "agent::proxy",
@@ -91,6 +96,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::idempotency", &[]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
+    // Reads people from the store, and asks the applications about their credentials.
+    ("agent::mapping", &["agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),

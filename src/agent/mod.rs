@@ -57,6 +57,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Audit(what) => cli::audit::audit(file, what, json),
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),

@@ -16,6 +16,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod mapping;
 mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]

@@ -4,13 +4,16 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::audit::{Action, AuditDesk, LookAsk};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
-    ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status, StoreStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
+    StoreStatus,
 };
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, router};
+use crate::agent::audit::{Look, Page, Query};
 use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
@@ -18,7 +21,7 @@ use crate::common::tasks::Tasks;
 use crate::net::local::{Client, Refused, Server};
 
 #[derive(Default)]
-struct Doll(Mutex<(bool, Vec<String>)>);
+struct Doll(Mutex<(bool, Vec<String>)>, Mutex<Vec<String>>);
 
 impl House for Doll {
     fn status(&self) -> Status {
@@ -46,6 +49,7 @@ impl House for Doll {
             callers: 0,
             idempotency: IdempotencyStatus::default(),
             store: StoreStatus::default(),
+            audit: AuditStatus::default(),
         }
     }
     fn pause(&self) -> Result<(), Refused> {
@@ -92,6 +96,9 @@ impl House for Doll {
     fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
         Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
     }
+    fn audit(&self) -> &dyn AuditDesk {
+        self
+    }
     fn credentials(&self) -> &dyn CredentialDesk {
         self
     }
@@ -100,6 +107,32 @@ impl House for Doll {
     }
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Gives what was recorded as pages.
+impl AuditDesk for Doll {
+    fn page(&self, query: Query) -> Answer<'_, Page> {
+        let records = self.1.lock().unwrap().clone();
+        Box::pin(async move { Ok(Page { records, next: query.next, before: None }) })
+    }
+    fn look(&self, ask: LookAsk) -> Answer<'_, Look> {
+        Box::pin(async move {
+            let fault = || Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "no look");
+            ask.look.ok_or_else(fault)
+        })
+    }
+    fn record<'a>(&'a self, action: Action<'a>) -> Answer<'a, ()> {
+        let Action { event, by, caller, detail } = action;
+        let line = [
+            event.as_str(),
+            by.split(' ').next().unwrap(),
+            caller.unwrap_or("-"),
+            &detail.unwrap_or_default(),
+        ]
+        .join(" ");
+        self.1.lock().unwrap().push(line);
         Box::pin(async { Ok(()) })
     }
 }
@@ -214,4 +247,25 @@ async fn every_route_does_what_it_says() {
 
     client.request(Method::DELETE, "/callers/bot", None).await.unwrap();
     assert_eq!(client.get("/callers").await.unwrap(), json!([]));
+
+    client.post("/store/backup", &json!({})).await.unwrap();
+    client.post("/store/rekey", &json!({ "key": "good" })).await.unwrap();
+    client.post("/store/rekey", &json!({ "key": "bad" })).await.unwrap_err();
+    let page = client.post("/audit/records", &json!({})).await.unwrap();
+    assert_eq!(
+        page["records"],
+        json!([
+            "pause uid - ",
+            "resume uid - ",
+            "caller-added uid bot ",
+            "caller-rotated uid bot the old key works for 60 s",
+            "caller-rotated uid bot the old key works for 0 s",
+            "caller-removed uid bot ",
+            "store-backup uid - /x.backup",
+            "store-rekey uid - ",
+        ]),
+        "each change that was made, and no other"
+    );
+    assert_eq!(client.post("/audit/records", &json!({ "odd": 1 })).await.unwrap_err().exit(), Exit::Data);
+    assert_eq!(client.post("/audit/verify", &json!({})).await.unwrap_err().exit(), Exit::Data);
 }

@@ -3,6 +3,7 @@
 //! Commands that look at files only (`check-config`, `policy`, `enrol`) work without a daemon; all others ask the
 //! running one over its admin socket. One file a command.
 
+pub mod audit;
 pub mod caller;
 pub mod check_config;
 pub mod credential;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use audit::Audit;
 pub use credential::Credential;
 pub use policy::Policy;
 pub use store::Store;
@@ -62,6 +64,9 @@ pub enum Command {
     /// The programs that may call this site, and their keys.
     #[command(subcommand)]
     Caller(Caller),
+    /// Look at what was recorded, and prove that nobody changed it.
+    #[command(subcommand)]
+    Audit(Audit),
     /// The secrets of the accounts that calls are made as.
     #[command(subcommand)]
     Credential(Credential),

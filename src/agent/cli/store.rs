@@ -176,7 +176,7 @@ async fn verify(config: &Config, json: bool) -> Result<(), Report> {
 }
 
 /// The running daemon, if one runs.
-async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
+pub(super) async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
     let client = Client::new(&config.admin_socket, super::PROGRAM).patient(PATIENCE);
     match client.get("/status").await {
         Ok(_) => Ok(Some(client)),

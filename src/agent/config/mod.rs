@@ -4,7 +4,9 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod audit;
 mod check;
+mod oauth;
 mod policy;
 mod store;
 mod upstream;
@@ -19,6 +21,7 @@ use toml::de::DeValue;
 use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
+use super::mapping::OAuthConfig;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
 use super::upstream as upstream_room;
@@ -43,6 +46,8 @@ pub struct Config {
     pub state: PathBuf,
     /// `[store]`.
     pub store: store::Store,
+    /// `[audit]`.
+    pub audit: super::audit::Settings,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -51,6 +56,8 @@ pub struct Config {
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
     pub upstreams: Vec<upstream_room::Config>,
+    /// `[upstream.NAME.oauth]`: the application link at each.
+    pub oauth: BTreeMap<UpstreamName, OAuthConfig>,
     /// `[service.NAME]`.
     pub services: Vec<credentials::Config>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
@@ -129,12 +136,14 @@ impl Config {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
         let store = store::store(top.table("store"));
+        let audit = audit::audit(top.table("audit"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
-        let (upstream_names, upstreams) = upstream::upstreams(top);
+        let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
+            upstream::upstreams(top);
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
         let policy = policy::policy(top.table("policy"), source, &known);
@@ -142,10 +151,12 @@ impl Config {
             relay: relay?,
             state,
             store,
+            audit,
             admin_socket,
             metrics,
             log,
             upstreams,
+            oauth,
             services,
             callers,
             idempotency,

@@ -34,10 +34,9 @@ use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::idempotency::{Ledger, Limits};
+use super::mapping::Mappings;
 use super::pause::Pause;
-use super::policy::{
-    Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise, nobody_linked,
-};
+use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
@@ -60,6 +59,8 @@ pub struct Site {
     pub callers: Arc<Callers>,
     /// The services' accounts.
     pub credentials: Arc<Credentials>,
+    /// Who is whom, for calls made as a person.
+    pub mappings: Mappings,
     /// What the configuration says of callers; nothing of most.
     pub options: HashMap<CallerName, callers::Options>,
 }
@@ -158,7 +159,7 @@ impl Front {
             record::refused(&self.audit, refusal.call(), act_as.as_ref(), arrival.request_id, &problem);
             problem
         })?;
-        let credential = credential(&permit, act_as.as_ref(), &site);
+        let credential = credential(&permit, act_as.as_ref(), &site).await;
         let known = credential.as_ref().ok().and_then(Option::as_deref);
         let facts = record::facts(&permit, act_as.as_ref(), known, arrival.request_id);
         let record = self.audit.begin(facts);
@@ -239,7 +240,7 @@ enum Held<B> {
 }
 
 /// The credential of the permit's identity. Never another's.
-fn credential(
+async fn credential(
     permit: &Permit,
     act_as: Option<&ActAs>,
     site: &Site,
@@ -248,7 +249,10 @@ fn credential(
         Identity::Anonymous => Ok(None),
         Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
         Identity::User => match act_as {
-            Some(_) => Err(nobody_linked()),
+            Some(person) => {
+                let found = site.mappings.credential(permit.upstream(), person).await;
+                found.map(Some).map_err(|fault| fault.problem())
+            }
             None => Err(act_as::missing()),
         },
     }

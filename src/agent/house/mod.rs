@@ -1,5 +1,6 @@
 //! What the admin socket and the metrics page see of the running agent.
 
+mod audit;
 mod credentials;
 mod store;
 
@@ -9,14 +10,16 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::audit::AuditDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
-    StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
+    Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
+use super::audit::AuditState;
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
@@ -35,7 +38,8 @@ use crate::common::secret::Secret;
 use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
-pub use credentials::CredentialRoom;
+pub use audit::AuditRoom;
+pub use credentials::{CredentialRoom, View};
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -60,6 +64,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The audit.
+    pub audit: AuditRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
     /// The store.
@@ -102,6 +108,7 @@ impl House for Running {
                 resealing: self.store.is_resealing(),
                 key_exposed: self.store.key_is_exposed(),
             },
+            audit: audit_status(&self.audit.audit.state()),
         }
     }
 
@@ -169,6 +176,10 @@ impl House for Running {
         Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
     }
 
+    fn audit(&self) -> &dyn AuditDesk {
+        &self.audit
+    }
+
     fn credentials(&self) -> &dyn CredentialDesk {
         &self.credentials
     }
@@ -179,6 +190,16 @@ impl House for Running {
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
+    }
+}
+
+fn audit_status(state: &AuditState) -> AuditStatus {
+    AuditStatus {
+        number: state.number,
+        waiting_bytes: state.waiting_bytes,
+        error: state.failed.as_ref().map(ToString::to_string),
+        lost: state.lost,
+        anchor: state.anchor.map(|anchor| format!("{}:{}", anchor.number, anchor.head)),
     }
 }
 

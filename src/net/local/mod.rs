@@ -27,16 +27,29 @@ pub enum Right {
     Change,
 }
 
+/// The user at the other end, as the kernel says; in the extensions of a request over the admin socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerUid(pub u32);
+
 /// An argument of every handler that changes something: turns away those who may only read.
 #[derive(Debug, Clone, Copy)]
-pub struct MayChange(());
+pub struct MayChange {
+    uid: Option<u32>,
+}
+
+impl MayChange {
+    /// Who changes something, for the audit.
+    pub fn by(self) -> String {
+        self.uid.map_or_else(|| "unknown".to_owned(), |uid| format!("uid {uid}"))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for MayChange {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         if parts.extensions.get() == Some(&Right::Change) {
-            return Ok(Self(()));
+            return Ok(Self { uid: parts.extensions.get::<PeerUid>().map(|peer| peer.0) });
         }
         Err(Refused::new(StatusCode::FORBIDDEN, "you may look at this daemon, not change it")
             .with_remedy("Run this as root (sudo) or as the daemon's own user."))
