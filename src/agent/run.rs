@@ -57,7 +57,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let mut live = Live::new(config.clone(), callers.clone(), mappings, clock.clone(), &tasks)?;
+    let mut live = Live::new(config.clone(), callers.clone(), mappings.clone(), clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let front =
         Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());
@@ -116,7 +116,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let token = tasks.token();
     tasks.spawn("pause watch", async move { pause.watch(token).await });
     tasks.spawn("status to the relay", tell(connection, site, tasks.clone()));
-    let (routes, group) = (admin::router(house.clone()), tasks.clone());
+    let (routes, group) = (admin::router(house.clone()).merge(admin::links::router(mappings)), tasks.clone());
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();

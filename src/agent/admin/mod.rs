@@ -3,6 +3,7 @@
 //! The routes know the rest of the agent only as a [`House`], which `agent::run` builds. They run behind
 //! `net::local`, which says who may change things.
 
+pub mod links;
 pub mod refusals;
 mod routes;
 pub mod status;

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod check_config;
 pub mod daemon;
 pub mod enrol;
+pub mod link;
 pub mod policy;
 pub mod status;
 pub mod store;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use link::Link;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -63,6 +65,9 @@ pub enum Command {
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),
+    /// Who is whom: the people calls are made for, and their accounts.
+    #[command(subcommand)]
+    Link(Link),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

@@ -118,6 +118,13 @@ impl Mappings {
         self.0.sites.store(Arc::new(sites));
     }
 
+    /// The applications' names, in order.
+    pub fn upstreams(&self) -> Vec<UpstreamName> {
+        let mut names: Vec<UpstreamName> = self.0.sites.load().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The files with secrets, to be watched.
     pub fn files(&self) -> Vec<PathBuf> {
         let file = |site: &Arc<Site>| match &site.oauth.as_ref()?.config.client_secret {
