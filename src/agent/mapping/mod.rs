@@ -8,7 +8,6 @@
 //! `agent::front` asks, the link pages and the admin socket make and end mappings. Decides nothing about what a call
 //! may do.
 
-mod application;
 mod config;
 mod decide;
 mod fault;
@@ -32,10 +31,10 @@ pub use fault::MappingFault;
 pub use link::{LinkFault, ProveFault};
 pub use manage::{CreateFault, Import, ImportFault, Link};
 
-use application::{Answer, Application};
 use people::{Held, People};
 
 use crate::agent::credentials::Credential;
+use crate::agent::credentials::application::{Answer, Application};
 use crate::agent::store::Store;
 pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::upstream::Upstream;
