@@ -3,6 +3,7 @@
 //! The chain itself is the agent's (`docs/audit.md`). Whoever keeps a signed head can tell later whether the records
 //! up to it were changed or cut off.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -93,10 +94,33 @@ pub struct SignedHead {
     pub signature: Signature,
 }
 
+/// What a head means beside an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Succession {
+    /// Records were added, as they should be.
+    Newer,
+    /// It is the same.
+    Same,
+    /// As many records, but not the same ones.
+    Rewritten,
+    /// Records that were there are not there any more.
+    WentBack,
+}
+
 impl SignedHead {
     /// Signs a head.
     pub fn sign(agent: AgentId, key: &SigningKey, number: u64, head: ChainHead, time: u64) -> Self {
         Self { number, head, time, signature: key.sign(&text(agent, number, &head, time)) }
+    }
+
+    /// What a head means beside the highest one that was seen of the same agent.
+    pub fn beside(&self, kept: &Self) -> Succession {
+        match self.number.cmp(&kept.number) {
+            Ordering::Greater => Succession::Newer,
+            Ordering::Equal if self.head == kept.head => Succession::Same,
+            Ordering::Equal => Succession::Rewritten,
+            Ordering::Less => Succession::WentBack,
+        }
     }
 
     /// Whether this agent's key signed it.
@@ -143,5 +167,21 @@ mod tests {
         }
         let json = serde_json::to_string(&signed).unwrap();
         assert_eq!(serde_json::from_str::<SignedHead>(&json).unwrap(), signed);
+    }
+
+    #[test]
+    fn what_went_back_or_was_rewritten_is_told_from_what_grew() {
+        let (key, _) = SigningKey::generate().unwrap();
+        let signed =
+            |number, byte| SignedHead::sign(AgentId::generate(), &key, number, ChainHead([byte; 32]), 1);
+        let kept = signed(7, 7);
+        for (head, means) in [
+            (signed(8, 7), Succession::Newer),
+            (signed(7, 7), Succession::Same),
+            (signed(7, 8), Succession::Rewritten),
+            (signed(6, 6), Succession::WentBack),
+        ] {
+            assert_eq!(head.beside(&kept), means);
+        }
     }
 }

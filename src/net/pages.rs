@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::local::Right;
+use super::local::{PeerUid, Right};
 use crate::common::tasks::Tasks;
 
 /// Where connections come from, and what each may do.
@@ -25,15 +25,15 @@ pub(super) trait Accept: Sync {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Waits for the next one.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Right)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Right, Option<PeerUid>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Io = TcpStream;
-    async fn next(&self) -> io::Result<(TcpStream, Right)> {
+    async fn next(&self) -> io::Result<(TcpStream, Right, Option<PeerUid>)> {
         let (stream, _) = self.accept().await?;
         let _ = stream.set_nodelay(true);
-        Ok((stream, Right::Read))
+        Ok((stream, Right::Read, None))
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
             accepted = next(listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, right, place)) => {
+            Ok((stream, right, peer, place)) => {
                 let router = router.clone();
                 let stop = stop.clone();
                 tasks.spawn_detached(async move {
@@ -66,7 +66,7 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(MAX_LIFE) => {}
-                        () = exchange(stream, right, router) => {}
+                        () = exchange(stream, (right, peer), router) => {}
                     }
                 });
             }
@@ -81,21 +81,27 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
 
 type Place = tokio::sync::OwnedSemaphorePermit;
 
-async fn next<A: Accept>(listener: &A, places: &Arc<Semaphore>) -> io::Result<(A::Io, Right, Place)> {
+async fn next<A: Accept>(
+    listener: &A,
+    places: &Arc<Semaphore>,
+) -> io::Result<(A::Io, Right, Option<PeerUid>, Place)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, right) = listener.next().await?;
-    Ok((stream, right, place))
+    let (stream, right, peer) = listener.next().await?;
+    Ok((stream, right, peer, place))
 }
 
 /// One request and its answer; our clients ask once a connection.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    right: Right,
+    (right, peer): (Right, Option<PeerUid>),
     router: Router,
 ) {
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let mut request = request.map(|body| Body::new(Limited::new(body, MAX_BODY)));
         request.extensions_mut().insert(right);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         router.clone().call(request)
     });
     let served = http1::Builder::new()

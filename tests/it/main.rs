@@ -10,10 +10,12 @@
 
 mod agent;
 mod cluster;
+mod credentials;
 mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
+mod hardening;
 mod mapping;
 mod net;
 mod once;

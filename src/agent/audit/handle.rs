@@ -12,7 +12,7 @@ use super::gather::{Gathered, gap};
 use super::record::{Ended, Event, Prepared, Record};
 use super::settings::{Settings, WhenUnavailable};
 use super::under_way::UnderWay;
-use crate::agent::store::tables::audit::{AuditEnd, AuditSize};
+use crate::agent::store::tables::audit::AuditEnd;
 use crate::agent::store::{Store, StoreFault};
 use crate::common::clock::Clock;
 use crate::identity::audit_head::SignedHead;
@@ -59,8 +59,6 @@ pub(super) struct Lost {
 pub struct AuditState {
     /// The number of the last record on disk.
     pub number: u64,
-    /// What all of it takes.
-    pub size: AuditSize,
     /// Bytes of records that wait to be written.
     pub waiting_bytes: usize,
     /// Why none can be written now.
@@ -136,17 +134,15 @@ impl Audit {
     }
 
     /// How it is.
-    pub async fn state(&self) -> Result<AuditState, StoreFault> {
-        let size = self.0.store.audit_size().await?;
+    pub fn state(&self) -> AuditState {
         let shared = self.shared();
-        Ok(AuditState {
+        AuditState {
             number: shared.written.number,
-            size,
             waiting_bytes: shared.gathered.len() + shared.unwritten,
             failed: shared.failed.clone(),
             lost: shared.lost.map_or(0, |lost| lost.count),
             anchor: shared.anchor,
-        })
+        }
     }
 
     /// Why no record can be written now, if so.

@@ -21,7 +21,7 @@ mod writer;
 
 pub use fault::AuditFault;
 pub use handle::{Audit, AuditState, record_alone};
-pub use read::{Page, Query, page, parse_time, verify};
+pub use read::{Look, Page, Query, look, look_on, page, parse_time, verify};
 pub use record::{Answered, As, ByRule, Ended, Event, Facts, Prepared, Record};
 pub use settings::{Settings, WhenUnavailable};
 pub use syslog::syslog;

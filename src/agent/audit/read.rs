@@ -184,39 +184,67 @@ async fn head_before(store: &Store, first: u64) -> Result<ChainHead, StoreFault>
     Ok(checkpoint.map(|kept| kept.signed.head).unwrap_or_default())
 }
 
-/// Looks at the whole chain, and compares it with the checkpoint, with the head that was shown outside last, and with
-/// these anchors.
-pub async fn verify(store: &Store, anchors: Vec<Anchor>) -> Result<Verified, StoreFault> {
-    let mut anchors = anchors;
+/// A look at the whole chain, on its way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Look {
+    /// What has been seen.
+    pub verifier: Verifier,
+    /// The checkpoint that it began with.
+    checkpoint: Option<u64>,
+    /// It has come to its end, or to something broken.
+    pub done: bool,
+    /// How often it began anew, because old records were removed meanwhile.
+    again: u32,
+}
+
+/// Begins a look at the whole chain: it is compared with the checkpoint, with the head that was shown outside last,
+/// and with these anchors.
+pub async fn look(store: &Store, mut anchors: Vec<Anchor>) -> Result<Look, StoreFault> {
     if let Some(kept) = store.audit_head(HeadKind::Anchor).await? {
         let (number, head) = (kept.signed.number, kept.signed.head);
         anchors.push(Anchor { number, head, from: "the store's own anchor".to_owned() });
     }
-    let mut again = 0;
-    loop {
-        let checkpoint = store.audit_head(HeadKind::Checkpoint).await?;
-        let mut verifier = Verifier::new(checkpoint.as_ref(), anchors.clone());
-        loop {
-            let from = AuditFrom { number: verifier.next(), ..AuditFrom::default() };
-            let blocks = store.audit_blocks(from, PAGE_BYTES).await?;
-            if blocks.is_empty() || verifier.is_broken() {
-                break;
-            }
-            // Hashing some megabytes takes longer than a task may.
-            let joined = tokio::task::spawn_blocking(move || {
-                blocks.iter().for_each(|block| verifier.block(block));
-                verifier
-            });
-            verifier = joined.await.map_err(|_| StoreFault::Closed)?;
+    let checkpoint = store.audit_head(HeadKind::Checkpoint).await?;
+    let verifier = Verifier::new(checkpoint.as_ref(), anchors);
+    Ok(Look { verifier, checkpoint: checkpoint.map(|kept| kept.signed.number), done: false, again: 0 })
+}
+
+/// Goes on with it for some megabytes.
+pub async fn look_on(store: &Store, look: Look, anchors: Vec<Anchor>) -> Result<Look, StoreFault> {
+    let Look { mut verifier, checkpoint, again, .. } = look;
+    let mut read = 0;
+    while read < STEP_BYTES && !verifier.is_broken() {
+        let from = AuditFrom { number: verifier.next(), ..AuditFrom::default() };
+        let blocks = store.audit_blocks(from, PAGE_BYTES).await?;
+        if blocks.is_empty() {
+            return Ok(Look { verifier, checkpoint, done: true, again });
         }
-        let found = verifier.finish();
-        // Old records may have been removed since the checkpoint was read.
-        let removed = store.audit_head(HeadKind::Checkpoint).await? != checkpoint;
-        if found.broken.is_none() || !removed || again >= TRIES {
-            return Ok(found);
-        }
-        again += 1;
+        read += blocks.iter().map(|block| block.bytes.len()).sum::<usize>();
+        // Hashing some megabytes takes longer than a task may.
+        let joined = tokio::task::spawn_blocking(move || {
+            blocks.iter().for_each(|block| verifier.block(block));
+            verifier
+        });
+        verifier = joined.await.map_err(|_| StoreFault::Closed)?;
     }
+    let done = verifier.is_broken();
+    if done && again < TRIES {
+        let now = store.audit_head(HeadKind::Checkpoint).await?.map(|kept| kept.signed.number);
+        if now != checkpoint {
+            // Old records were removed since it began.
+            return Ok(Look { again: again + 1, ..self::look(store, anchors).await? });
+        }
+    }
+    Ok(Look { verifier, checkpoint, done, again })
+}
+
+/// The same at once.
+pub async fn verify(store: &Store, anchors: Vec<Anchor>) -> Result<Verified, StoreFault> {
+    let mut look = look(store, anchors.clone()).await?;
+    while !look.done {
+        look = look_on(store, look, anchors.clone()).await?;
+    }
+    Ok(look.verifier.finish())
 }
 
 fn lines(block: &AuditBlock) -> impl Iterator<Item = &str> {
@@ -228,4 +256,6 @@ fn lines(block: &AuditBlock) -> impl Iterator<Item = &str> {
 const PAGE_BYTES: usize = 2 << 20;
 /// A list has so many records at most.
 const MOST_NEWEST: usize = 10_000;
+/// A step of a look reads so many bytes.
+const STEP_BYTES: usize = 64 << 20;
 const TRIES: u32 = 3;

@@ -30,6 +30,11 @@ impl UnderWay {
         self.audit.intent_prepared(&self.facts).await
     }
 
+    /// Whether a call that changes nothing may be made while its result can't be written.
+    pub fn check(&self) -> Result<(), AuditFault> {
+        self.audit.check(true)
+    }
+
     /// It ends with a refusal of ours.
     pub fn refused(&mut self, problem: &Problem) {
         self.ended.result = Some(Answered::Problem(problem.code));

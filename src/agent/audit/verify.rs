@@ -10,7 +10,7 @@ use crate::agent::store::tables::audit::{AuditBlock, KeptHead};
 use crate::identity::audit_head::ChainHead;
 
 /// A head that somebody kept: `NUMBER:HEAD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// After which record.
     pub number: u64,
@@ -50,14 +50,30 @@ pub struct Verified {
     pub broken: Option<Broken>,
 }
 
-/// Goes through a chain.
-#[derive(Debug)]
+/// Goes through a chain. Can be put down and taken up again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verifier {
     next: u64,
     head: ChainHead,
     time: Option<String>,
     anchors: BTreeMap<u64, Vec<Anchor>>,
     found: Verified,
+}
+
+impl std::str::FromStr for Anchor {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = text.split_once(':').and_then(|(number, head)| {
+            Some(Self {
+                number: number.parse().ok()?,
+                head: head.parse().ok()?,
+                from: "the given anchor".to_owned(),
+            })
+        });
+        read.ok_or_else(|| {
+            format!("“{text}” is no anchor: write NUMBER:HEAD, the head as 64 hexadecimal digits")
+        })
+    }
 }
 
 impl Verifier {

@@ -35,7 +35,7 @@ use tower_service::Service;
 use crate::proxy::{Answer, read};
 use crate::support::jira::Jira;
 use crate::support::pki::write_private;
-use crate::support::store::{callers_in, store_in};
+use crate::support::store::{callers_in, store_in, write_audit};
 
 const REDIRECT: &str = "https://agent.invalid/oauth/callback";
 
@@ -100,7 +100,8 @@ impl World {
         let store = store_in(&folder.path().join("people"));
         let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
         assert!(mappings.configure([(Arc::clone(&upstream), Some(link))]).is_empty());
-        let (callers, [key]) = callers_in(folder.path(), ["bot"]);
+        let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
+        write_audit(&audit, &tasks);
         let rule = |allow: &str| {
             let place = Place { file: "agent.toml".into(), line: 1 };
             let rule = Rule::new(allow.parse().unwrap(), "a test", name(), Identity::User, place);
@@ -120,7 +121,7 @@ impl World {
             .into(),
         };
         let site = Arc::new(ArcSwap::from_pointee(site));
-        let front = Front::new(site, Pause::load(folder.path()), CallMetrics::new());
+        let front = Front::new(site, Pause::load(folder.path()), CallMetrics::new(), audit);
         Self { front, mappings, store, jira, clock, key, tasks, folder }
     }
 

@@ -5,3 +5,4 @@ pub mod callers;
 pub mod identity;
 pub mod joins;
 pub mod mappings;
+pub mod services;
