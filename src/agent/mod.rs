@@ -15,6 +15,7 @@ pub mod front;
 pub mod house;
 pub mod idempotency;
 pub mod live;
+pub mod mapping;
 pub mod metrics;
 pub mod pause;
 pub mod policy;

@@ -142,6 +142,12 @@ codes! {
     IdentityMismatch = "identity-mismatch", BAD_GATEWAY, Site, Never, OutcomeUnknown, "The application answered as another user";
     /// The service's own credential is dead.
     NeedsReauth = "needs-reauth", BAD_GATEWAY, Site, Never, OutcomeUnknown, "The stored credential is no longer valid";
+    /// The person's account was switched off.
+    UserSuspended = "user-suspended", FORBIDDEN, Site, Never, NotSent, "This person's Jira account is switched off";
+    /// The person's credential can't be renewed for now.
+    CredentialUnavailable = "credential-unavailable", SERVICE_UNAVAILABLE, Site, After, NotSent, "The stored credential can't be renewed for now";
+    /// The application refused the call because the credential was dead; there is a new one now.
+    CredentialRenewed = "credential-renewed", SERVICE_UNAVAILABLE, Site, Safe, NotSent, "The credential was dead and has been renewed";
     /// A credential that the policy names is missing at the agent.
     CredentialMissing = "credential-missing", BAD_GATEWAY, Agent, Never, NotSent, "The credential for this call is missing at the agent";
     /// A call with this key is under way. The same call with the same key may be sent again.
@@ -167,6 +173,8 @@ impl std::fmt::Display for Code {
 pub struct Problem {
     /// Which refusal.
     pub code: Code,
+    /// The HTTP status, where it differs from the code's usual.
+    pub status: StatusCode,
     /// What to do about it, in a sentence or two. Never holds a secret or a query string.
     pub detail: String,
     /// Whose fault, where it differs from the code's usual.
@@ -187,6 +195,7 @@ impl Problem {
         let retry_after = (code.retry() == Retry::After).then_some(2);
         Self {
             code,
+            status: code.status(),
             detail: detail.into(),
             fault: code.fault(),
             retry: code.retry(),
@@ -194,6 +203,13 @@ impl Problem {
             retry_after,
             extra: Vec::new(),
         }
+    }
+
+    /// The same, with another status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
     }
 
     /// The same, with another verdict on who is to blame.
@@ -237,7 +253,7 @@ impl Problem {
         let mut document = serde_json::json!({
             "type": format!("urn:outhaul:problem:{}", self.code),
             "title": self.code.title(),
-            "status": self.code.status().as_u16(),
+            "status": self.status.as_u16(),
             "detail": self.detail,
             "fault": self.fault,
             "retry": self.retry,
@@ -259,7 +275,7 @@ impl Problem {
     pub fn to_response(&self, request_id: RequestId) -> Response<bytes::Bytes> {
         let body = self.to_json(request_id);
         let mut response = Response::new(bytes::Bytes::new());
-        *response.status_mut() = self.code.status();
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));

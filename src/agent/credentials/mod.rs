@@ -1,17 +1,19 @@
 //! The accounts that calls are made as: their secrets, read from where the configuration says.
 //!
 //! [`Credentials::service`] gives the proxy what to put into `Authorization`, and the user that the answer must name.
-//! Never logs a secret, never hands one account out for another, and asks nobody over the network.
+//! Never logs a secret, and never hands one account out for another. [`tokens`] and [`myself`] are how an application is
+//! asked about a credential; whose it is decides who asks.
+
+mod credential;
+pub mod myself;
+pub mod tokens;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use zeroize::Zeroizing;
+pub use credential::{Asked, Credential, Keeper, Refusal, Unsendable};
 
 use crate::common::ids::ServiceName;
 use crate::common::problem::{Code, Problem};
@@ -36,13 +38,6 @@ pub enum Proof {
     Pat(SecretRef),
     /// With its password, sent as Basic authentication.
     Password(SecretRef),
-}
-
-/// An account, ready to be used.
-#[derive(Debug)]
-pub struct Credential {
-    user: String,
-    authorization: HeaderValue,
 }
 
 /// Why an account can't be used.
@@ -73,18 +68,6 @@ pub struct Credentials {
 struct Service {
     config: Config,
     credential: Result<Arc<Credential>, Arc<CredentialFault>>,
-}
-
-impl Credential {
-    /// The value of `Authorization`; marked sensitive.
-    pub fn authorization(&self) -> &HeaderValue {
-        &self.authorization
-    }
-
-    /// The user that answers must be made for.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
 }
 
 impl Credentials {
@@ -176,23 +159,11 @@ impl Config {
     }
 
     fn credential(&self, secret: &Secret<String>) -> Result<Credential, CredentialFault> {
-        let value = match &self.proof {
-            Proof::Pat(_) => {
-                // RFC 6750, section 2.1: what a bearer token may hold is visible ASCII.
-                if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-                    return Err(CredentialFault::Unsendable(self.name.clone()));
-                }
-                Zeroizing::new(format!("Bearer {}", secret.expose()))
-            }
-            Proof::Password(_) => {
-                let pair = Zeroizing::new(format!("{}:{}", self.user, secret.expose()));
-                Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
-            }
+        let credential = match &self.proof {
+            Proof::Pat(_) => Credential::bearer(&self.user, secret),
+            Proof::Password(_) => Credential::basic(&self.user, secret),
         };
-        let mut authorization =
-            HeaderValue::from_str(&value).map_err(|_| CredentialFault::Unsendable(self.name.clone()))?;
-        authorization.set_sensitive(true);
-        Ok(Credential { user: self.user.clone(), authorization })
+        credential.map_err(|Unsendable| CredentialFault::Unsendable(self.name.clone()))
     }
 }
 
@@ -212,6 +183,8 @@ impl std::fmt::Debug for Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 

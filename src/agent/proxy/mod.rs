@@ -109,7 +109,7 @@ impl Proxy {
         frame(&mut prepared, &body, method);
         let outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
-        let answer = self.upstream.send(outbound, body, stick(&permit)).await.map_err(|fault| {
+        let answer = self.upstream.send(&outbound, body, stick(&permit)).await.map_err(|fault| {
             tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
             problems::of(&fault, method, &self.upstream, limit)
         })?;

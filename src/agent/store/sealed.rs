@@ -18,6 +18,8 @@ pub(super) const SEALED: &[SealedColumn] = &[
     SealedColumn { place: super::tables::identity::KEY, key: &["agent"] },
     SealedColumn { place: super::tables::identity::ENROLLING_KEY, key: &["token"] },
     SealedColumn { place: super::tables::joins::VALUE, key: &["agent", "slot"] },
+    SealedColumn { place: super::tables::mappings::TOKEN, key: super::tables::mappings::ROW },
+    SealedColumn { place: super::tables::mappings::REFRESH_TOKEN, key: super::tables::mappings::ROW },
 ];
 
 /// What came of one step.

@@ -65,8 +65,8 @@ pub enum SendFault {
 }
 
 impl SendFault {
-    /// The upstream has certainly seen nothing: another node may be tried.
-    pub(super) fn is_unsent(&self) -> bool {
+    /// The upstream has certainly seen nothing: another node may be tried, or the same later.
+    pub fn is_unsent(&self) -> bool {
         matches!(
             self,
             Self::Connect { .. }

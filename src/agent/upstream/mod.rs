@@ -131,7 +131,7 @@ impl Upstream {
     /// sent whole is read to its end, for at most a minute.
     pub async fn send(
         &self,
-        outbound: Outbound,
+        outbound: &Outbound,
         body: Outgoing,
         stick: u64,
     ) -> Result<Response<AnswerBody>, SendFault> {
@@ -139,7 +139,7 @@ impl Upstream {
         let mut last = SendFault::Unsendable("the upstream has no node".to_owned());
         for node in self.order(stick) {
             let Some(next) = body.take() else { break };
-            match self.send_to(node, &outbound, next).await {
+            match self.send_to(node, outbound, next).await {
                 Ok(response) => {
                     node.answered();
                     // Maintenance looks like this, and read-only mode too: only the node itself can tell.

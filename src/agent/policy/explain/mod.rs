@@ -139,7 +139,7 @@ impl Answer {
     /// From a refusal.
     pub fn of(problem: &Problem) -> Self {
         Self {
-            status: problem.code.status().as_u16(),
+            status: problem.status.as_u16(),
             code: problem.code.as_str(),
             detail: problem.detail.clone(),
         }

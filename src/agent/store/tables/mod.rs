@@ -3,3 +3,4 @@
 pub mod callers;
 pub mod identity;
 pub mod joins;
+pub mod mappings;

@@ -1,0 +1,40 @@
+//! What is asked of an application about people's credentials.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::agent::credentials::myself::{self, Myself};
+use crate::agent::credentials::tokens::{self, RequestFault};
+use crate::agent::upstream::Upstream;
+use crate::common::secret::Secret;
+use crate::identity::oauth::Tokens;
+
+pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An application, as far as credentials go.
+pub(super) trait Application: Send + Sync {
+    /// Sends a form to the token endpoint.
+    fn tokens<'a>(&'a self, path: &'a str, form: Secret<String>) -> Answer<'a, Result<Tokens, RequestFault>>;
+    /// Sends a form to the revocation endpoint.
+    fn revoke<'a>(&'a self, path: &'a str, form: Secret<String>) -> Answer<'a, Result<(), RequestFault>>;
+    /// Asks whose a credential is.
+    fn myself<'a>(&'a self, authorization: &'a HeaderValue) -> Answer<'a, Myself>;
+}
+
+/// Over the same connections, nodes and authorities as the calls.
+impl Application for Arc<Upstream> {
+    fn tokens<'a>(&'a self, path: &'a str, form: Secret<String>) -> Answer<'a, Result<Tokens, RequestFault>> {
+        Box::pin(tokens::request(self, path, form))
+    }
+
+    fn revoke<'a>(&'a self, path: &'a str, form: Secret<String>) -> Answer<'a, Result<(), RequestFault>> {
+        Box::pin(tokens::revoke(self, path, form))
+    }
+
+    fn myself<'a>(&'a self, authorization: &'a HeaderValue) -> Answer<'a, Myself> {
+        Box::pin(myself::ask(self, authorization))
+    }
+}
