@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_answer_is_read_and_doubted() {
-        let alice = r#"{"key":"JIRAUSER10100","name":"alice","displayName":"Alice\u0007 A","active":true,"x":1}"#;
+        let alice =
+            r#"{"key":"JIRAUSER10100","name":"alice","displayName":"Alice\u0007 A","active":true,"x":1}"#;
         let account = Account {
             key: "JIRAUSER10100".to_owned(),
             name: "alice".to_owned(),
@@ -116,8 +117,14 @@ mod tests {
             (403, None, "", Myself::SwitchedOff),
         ] {
             let mut headers = HeaderMap::new();
-            headers.extend(seen.map(|name| (header::HeaderName::from_static("x-ausername"), name.parse().unwrap())));
-            assert_eq!(read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()), said, "{status} {body}");
+            headers.extend(
+                seen.map(|name| (header::HeaderName::from_static("x-ausername"), name.parse().unwrap())),
+            );
+            assert_eq!(
+                read(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()),
+                said,
+                "{status} {body}"
+            );
         }
         for (status, body) in [
             (200, ""),

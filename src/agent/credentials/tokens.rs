@@ -30,11 +30,7 @@ pub enum RequestFault {
 
 /// Sends a form to the token endpoint. It is never sent twice, and dropping the future before the answer came leaves
 /// its fate unknown.
-pub async fn request(
-    upstream: &Upstream,
-    path: &str,
-    form: Secret<String>,
-) -> Result<Tokens, RequestFault> {
+pub async fn request(upstream: &Upstream, path: &str, form: Secret<String>) -> Result<Tokens, RequestFault> {
     let (status, body) = post(upstream, path, form).await?;
     Ok(oauth::read(status, &body)?)
 }

@@ -18,12 +18,10 @@ impl Ends {
     /// For a token with so much life left. `chance`, in `0.0..1.0`, spreads people whose tokens began together.
     pub(super) fn of(now: Instant, left: Duration, chance: f64) -> Self {
         // Short lives keep their proportions.
-        let lead = (LEAD + LEAD.mul_f64(chance.clamp(0.0, 1.0))).min(left.mul_f64(0.25 + 0.25 * chance.clamp(0.0, 1.0)));
+        let lead = (LEAD + LEAD.mul_f64(chance.clamp(0.0, 1.0)))
+            .min(left.mul_f64(0.25 + 0.25 * chance.clamp(0.0, 1.0)));
         let margin = MARGIN.min(left / 10);
-        Self {
-            renew: now + left.saturating_sub(lead),
-            stop: now + left.saturating_sub(margin),
-        }
+        Self { renew: now + left.saturating_sub(lead), stop: now + left.saturating_sub(margin) }
     }
 }
 
@@ -48,12 +46,16 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         RequestFault::Unsent(_) => Next::Keep(fault.to_string()),
         // A refresh token is good for one use, and this may have been it. To try it again could end the grant for
         // somebody to whom the answer did go.
-        RequestFault::Lost(_) | RequestFault::Answered(TokenFault::Unusable(_)) => Next::End(fault.to_string()),
+        RequestFault::Lost(_) | RequestFault::Answered(TokenFault::Unusable(_)) => {
+            Next::End(fault.to_string())
+        }
         RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. }) => {
             Next::End("Jira no longer takes the refresh token: it was revoked or ran out".to_owned())
         }
         // The link's own settings are at fault, not the person's grant.
-        RequestFault::Answered(TokenFault::Refused { .. } | TokenFault::Status(_)) => Next::Keep(fault.to_string()),
+        RequestFault::Answered(TokenFault::Refused { .. } | TokenFault::Status(_)) => {
+            Next::Keep(fault.to_string())
+        }
     }
 }
 

@@ -36,13 +36,13 @@ use application::{Answer, Application};
 use people::{Held, People};
 
 use crate::agent::credentials::Credential;
-pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::store::Store;
+pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::upstream::Upstream;
 pub use crate::common::act_as::{ActAs, ActAsFault};
 use crate::common::clock::Clock;
-use crate::common::ids::UpstreamName;
 pub use crate::common::ids::Provider;
+use crate::common::ids::UpstreamName;
 use crate::common::tasks::Tasks;
 use crate::config::values::SecretRef;
 use crate::identity::oauth::Client;

@@ -112,7 +112,12 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
         return usable(change);
     };
     let Some(refresh_token) = &pair.refresh else {
-        return Err(end(change, MappingState::NeedsReauth, "its access token ran out, and Jira gave none to renew it").await);
+        return Err(end(
+            change,
+            MappingState::NeedsReauth,
+            "its access token ran out, and Jira gave none to renew it",
+        )
+        .await);
     };
     let (site, at) = (Arc::clone(&change.site), change.inner.clock.unix_seconds());
     let no_link = "this application has no [upstream.NAME.oauth] at the agent any more";
@@ -186,7 +191,9 @@ fn wait(change: &Change, pause: Duration) -> Usable {
 
 fn usable(change: &Change) -> Usable {
     let known = change.held.person.usable(change.inner.clock.now());
-    known.unwrap_or_else(|| Err(MappingFault::unavailable("the new token has run out already: check the clocks", 5)))
+    known.unwrap_or_else(|| {
+        Err(MappingFault::unavailable("the new token has run out already: check the clocks", 5))
+    })
 }
 
 /// The access token is not used any more, whatever its life.

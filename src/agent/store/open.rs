@@ -13,8 +13,11 @@ use super::{DATABASE, Folder, Inner, KEYS, KeySource, Store, StoreFault, StoreKe
 use crate::sqlite::{Worker, migrations, own_alone};
 
 /// In order; a released one is never changed.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/001_first.sql"), include_str!("migrations/003_mappings.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_first.sql"),
+    include_str!("migrations/003_mappings.sql"),
+    include_str!("migrations/004_links.sql"),
+];
 
 impl Store {
     /// Opens the store in this folder. Where there is none it makes one, and its key too if that lies in a file.

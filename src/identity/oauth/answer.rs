@@ -124,7 +124,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> TokenFault {
     match serde_json::from_slice::<Refusal>(body) {
         Ok(refusal) if decided => TokenFault::Refused {
             code: ErrorCode::from(refusal.error.as_str()),
-            description: refusal.error_description.map(|text| plain(&text, 200)).filter(|text| !text.is_empty()),
+            description: refusal
+                .error_description
+                .map(|text| plain(&text, 200))
+                .filter(|text| !text.is_empty()),
         },
         _ => TokenFault::Status(status),
     }
@@ -237,13 +240,16 @@ mod tests {
         ] {
             assert!(matches!(ok(body), Err(TokenFault::Unusable(_))), "{body}");
         }
-        let large = format!(r#"{{"access_token":"a","token_type":"bearer","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
+        let large =
+            format!(r#"{{"access_token":"a","token_type":"bearer","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
         assert_eq!(ok(&large).unwrap_err(), TokenFault::Unusable("it is too large"));
     }
 
     #[test]
     fn refusals_are_told_apart() {
-        let word = |status: u16, body: &str| read(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err();
+        let word = |status: u16, body: &str| {
+            read(StatusCode::from_u16(status).unwrap(), body.as_bytes()).unwrap_err()
+        };
         for (status, error, code) in [
             (400, "invalid_grant", ErrorCode::InvalidGrant),
             (401, "invalid_client", ErrorCode::InvalidClient),
@@ -266,7 +272,11 @@ mod tests {
             (302, r#"{"error":"invalid_grant"}"#),
             (500, "<html>"),
         ] {
-            assert_eq!(word(status, body), TokenFault::Status(StatusCode::from_u16(status).unwrap()), "{body}");
+            assert_eq!(
+                word(status, body),
+                TokenFault::Status(StatusCode::from_u16(status).unwrap()),
+                "{body}"
+            );
         }
         let large = format!(r#"{{"error":"invalid_grant","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
         assert_eq!(word(400, &large), TokenFault::Status(StatusCode::BAD_REQUEST));

@@ -61,9 +61,7 @@ impl Grant<'_> {
                 ("refresh_token", refresh_token.expose()),
                 ("redirect_uri", redirect_uri),
             ],
-            Self::ClientCredentials { scope } => {
-                &[("grant_type", "client_credentials"), ("scope", scope)]
-            }
+            Self::ClientCredentials { scope } => &[("grant_type", "client_credentials"), ("scope", scope)],
         };
         form(pairs, client)
     }

@@ -26,7 +26,8 @@ impl Verifier {
     /// One that was kept; `None` if it can't be one.
     pub fn parse(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        ((43..=128).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(Secret::new(text.to_owned())))
+        ((43..=128).contains(&text.len()) && text.bytes().all(plain))
+            .then(|| Self(Secret::new(text.to_owned())))
     }
 
     /// The characters themselves: for the token request, and to be kept until then.

@@ -138,11 +138,7 @@ impl Explanation {
 impl Answer {
     /// From a refusal.
     pub fn of(problem: &Problem) -> Self {
-        Self {
-            status: problem.status.as_u16(),
-            code: problem.code.as_str(),
-            detail: problem.detail.clone(),
-        }
+        Self { status: problem.status.as_u16(), code: problem.code.as_str(), detail: problem.detail.clone() }
     }
 }
 

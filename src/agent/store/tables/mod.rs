@@ -3,4 +3,5 @@
 pub mod callers;
 pub mod identity;
 pub mod joins;
+pub mod links;
 pub mod mappings;
