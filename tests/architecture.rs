@@ -23,7 +23,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
-    ("agent::admin", &[]),
+    ("agent::admin", &["agent::mapping"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
@@ -45,6 +45,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -53,7 +54,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
-    ("agent::credentials", &["agent::store"]),
+    ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",
         &[
@@ -61,6 +62,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::mapping",
             "agent::pause",
             "agent::policy",
             "agent::proxy",
@@ -74,6 +76,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::links", &["agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
+    // Reads people from the store, and asks the applications about their credentials.
+    ("agent::mapping", &["agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),

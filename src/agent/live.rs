@@ -11,6 +11,7 @@ use super::config::Config;
 use super::credentials::Credentials;
 use super::front::Site;
 use super::idempotency::Ledger;
+use super::mapping::Mappings;
 use super::policy::Meters;
 use super::proxy::{Proxy, Verdicts};
 use super::upstream::Upstream;
@@ -32,14 +33,20 @@ pub struct Live {
 
 impl Live {
     /// Makes everything ready. Connects to nothing yet; a service whose secret is missing stops no other.
-    pub fn new(config: Config, callers: Arc<Callers>, clock: Clock, tasks: &Tasks) -> Result<Self, Report> {
+    pub fn new(
+        config: Config,
+        callers: Arc<Callers>,
+        mappings: Mappings,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Result<Self, Report> {
         let verdicts = Arc::new(Verdicts::default());
         let upstreams = upstreams(&config, &HashMap::new(), &verdicts, &clock, tasks)?;
         let credentials = Credentials::load(&config.services);
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
-        let site = site(&config, upstreams, callers, Arc::new(credentials), Arc::default());
+        let site = site(&config, upstreams, callers, Arc::new(credentials), mappings, Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
         let ledger = Ledger::new(config.idempotency, clock.clone());
         Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
@@ -57,7 +64,10 @@ impl Live {
 
     /// The files with secrets, whose change counts as one of the configuration.
     pub fn secret_files(&self) -> Vec<PathBuf> {
-        self.site.load().credentials.files()
+        let site = self.site.load();
+        let mut files = site.credentials.files();
+        files.extend(site.mappings.files());
+        files
     }
 
     /// Puts another configuration in force, from the next call on; names what needs a restart. If it fails, it has
@@ -68,8 +78,8 @@ impl Live {
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
-        let meters = old.meters.clone();
-        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), meters);
+        let (mappings, meters) = (old.mappings.clone(), old.meters.clone());
+        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), mappings, meters);
         self.site.store(Arc::new(site));
         self.ledger.set_limits(config.idempotency);
         Ok(self.started.needs_restart(config))
@@ -81,10 +91,16 @@ fn site(
     upstreams: HashMap<UpstreamName, Proxy>,
     callers: Arc<Callers>,
     credentials: Arc<Credentials>,
+    mappings: Mappings,
     meters: Arc<Meters>,
 ) -> Site {
+    let linked =
+        upstreams.iter().map(|(name, proxy)| (proxy.upstream().clone(), config.oauth.get(name).cloned()));
+    for fault in mappings.configure(linked) {
+        tracing::error!(%fault, "an application link can't be used; tokens are not renewed over it");
+    }
     let options = config.callers.iter().map(|(name, options)| (name.clone(), options.clone())).collect();
-    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, options }
+    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, mappings, options }
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.
@@ -122,10 +138,11 @@ mod tests {
     #[tokio::test]
     async fn what_did_not_change_is_kept_and_the_rest_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let callers =
-            Arc::new(Callers::load(Store::for_tests(folder.path()), Clock::system()).await.unwrap());
+        let store = Store::for_tests(folder.path());
+        let callers = Arc::new(Callers::load(store.clone(), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
-        let mut live = Live::new(config(""), callers, Clock::system(), &tasks).unwrap();
+        let mappings = Mappings::start(store, Clock::system(), &tasks);
+        let mut live = Live::new(config(""), callers, mappings, Clock::system(), &tasks).unwrap();
         let site = live.site();
         let jira: UpstreamName = "jira".parse().unwrap();
         let before = site.load().upstreams[&jira].upstream().clone();

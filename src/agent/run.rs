@@ -18,6 +18,7 @@ use super::counters::CallMetrics;
 use super::front::{Arrival, Front, Site, Way};
 use super::house::{Running, StoreRoom};
 use super::live::Live;
+use super::mapping::Mappings;
 use super::metrics;
 use super::pause::Pause;
 use super::reload;
@@ -55,7 +56,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
-    let mut live = Live::new(config.clone(), callers.clone(), clock.clone(), &tasks)?;
+    let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
+    let mut live = Live::new(config.clone(), callers.clone(), mappings, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let front =
         Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());

@@ -5,6 +5,7 @@
 //! commits, so that a large one holds nobody up.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -43,19 +44,38 @@ enum Job {
     Copy(Box<Connection>, oneshot::Sender<Result<(), WorkerFault>>),
 }
 
-/// A handle to the thread; cheap to clone. The thread ends with the last handle.
+/// A handle to the thread; cheap to clone. With the last handle the file is closed and the thread ends.
 #[derive(Debug, Clone)]
-pub struct Worker(mpsc::Sender<Job>);
+pub struct Worker(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    /// Always there until the end.
+    queue: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Waits for the thread: a process that ends while SQLite still works tears down the cipher's library under it.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue = None;
+        // A job may hold the last handle, on the thread itself.
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
 
 impl Worker {
     /// Starts the thread.
     pub fn start(name: &str, connection: Connection) -> Result<Self, WorkerFault> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || work_off(&connection, receiver))
             .map_err(|_| WorkerFault::Closed)?;
-        Ok(Self(sender))
+        Ok(Self(Arc::new(Handle { queue: Some(sender), thread: Some(thread) })))
     }
 
     /// Runs `work` on the thread, in a savepoint of its own: it takes effect whole or not at all. On return that is
@@ -101,7 +121,8 @@ impl Worker {
     }
 
     async fn send(&self, job: Job) -> Result<(), WorkerFault> {
-        match tokio::time::timeout(PATIENCE, self.0.send(job)).await {
+        let queue = self.0.queue.as_ref().ok_or(WorkerFault::Closed)?;
+        match tokio::time::timeout(PATIENCE, queue.send(job)).await {
             Ok(sent) => sent.map_err(|_| WorkerFault::Closed),
             Err(_) => Err(WorkerFault::Overloaded),
         }

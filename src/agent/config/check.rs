@@ -42,6 +42,10 @@ impl Config {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
             }
         }
+        for (name, link) in &self.oauth {
+            let read = link.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
+            found(format!("upstream {name} oauth client-secret"), read);
+        }
         for service in &self.services {
             let read = service.read().map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);

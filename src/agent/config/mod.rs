@@ -5,6 +5,7 @@
 //! [`Config::check`], because the daemon must start without some of them.
 
 mod check;
+mod oauth;
 mod policy;
 mod store;
 mod upstream;
@@ -19,6 +20,7 @@ use toml::de::DeValue;
 use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
+use super::mapping::OAuthConfig;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
 use super::upstream as upstream_room;
@@ -51,6 +53,8 @@ pub struct Config {
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
     pub upstreams: Vec<upstream_room::Config>,
+    /// `[upstream.NAME.oauth]`: the application link at each.
+    pub oauth: BTreeMap<UpstreamName, OAuthConfig>,
     /// `[service.NAME]`.
     pub services: Vec<credentials::Config>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
@@ -134,7 +138,8 @@ impl Config {
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
-        let (upstream_names, upstreams) = upstream::upstreams(top);
+        let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
+            upstream::upstreams(top);
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
         let policy = policy::policy(top.table("policy"), source, &known);
@@ -146,6 +151,7 @@ impl Config {
             metrics,
             log,
             upstreams,
+            oauth,
             services,
             callers,
             idempotency,

@@ -37,9 +37,12 @@ fn the_example_reads() {
     assert_eq!(config.callers.len(), 1);
 }
 
-/// Each line like `# key = value`, but not sentences.
+/// Each line like `# key = value` or `# [table]`, but not sentences.
 fn commented(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("# ")?;
+    if rest.starts_with('[') && rest.ends_with(']') {
+        return Some(rest);
+    }
     let (key, _) = rest.split_once(" = ")?;
     key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-').then_some(rest)
 }
@@ -55,6 +58,10 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (relay.proxy, relay.proxy_credentials, relay.ca_file) = (None, None, None);
     assert_eq!(relay, given.relay);
     assert_eq!((&open.state, &open.admin_socket, &open.log), (&given.state, &given.admin_socket, &given.log));
+    let link = &open.oauth[&"jira".parse::<UpstreamName>().unwrap()];
+    assert_eq!((link.scope.as_str(), link.token_path.as_str()), ("READ WRITE", "/rest/oauth2/latest/token"));
+    assert_eq!(link.authorize_path, "/rest/oauth2/latest/authorize");
+    assert!(given.oauth.is_empty());
     let mut upstream = open.upstreams[0].clone();
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
@@ -69,6 +76,7 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("oauth", "[upstream.jira.oauth]\nqqqqqqqq = 1"),
         ("policy", "[policy]\nqqqqqqqq = 1"),
         ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
@@ -88,6 +96,7 @@ fn the_example_names_every_key() {
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
                     || line.contains(&format!("[policy.{key}"))
+                    || line.contains(&format!("[upstream.jira.{key}"))
             };
             assert!(EXAMPLE.lines().any(named), "{table}: {key}");
         }
@@ -263,4 +272,33 @@ fn what_the_file_names_is_looked_at() {
             ("service reader".to_owned(), false),
         ]
     );
+}
+
+#[test]
+fn an_application_link_is_checked() {
+    let link = |keys: &str| {
+        format!(
+            "[relay]\nurl = \"wss://r\"\n[upstream.jira]\nurl = \"http://j\"\n[upstream.jira.oauth]\n\
+             client-secret = {{ file = \"/x\" }}\n{keys}\n"
+        )
+    };
+    let good = "client-id = \"a b\"\nredirect-url = \"https://a.example/cb/\"";
+    let config = Config::parse("x", &link(&good.replace("a b", "ab"))).unwrap();
+    let oauth = &config.oauth[&"jira".parse::<UpstreamName>().unwrap()];
+    assert_eq!(oauth.redirect_url, "https://a.example/cb/", "letter by letter");
+    assert_eq!((oauth.scope.as_str(), &oauth.revoke_path), ("READ WRITE", &None));
+    for (keys, fault) in [
+        (good, "this can't be a client id"),
+        ("client-id = \"a\"", "lacks redirect-url"),
+        ("client-id = \"a\"\nredirect-url = \"http://a.example/cb\"", "not HTTPS"),
+        ("client-id = \"a\"\nredirect-url = \"a.example\"", "must begin with"),
+        ("client-id = \"a\"\nredirect-url = \"https://a\"\nscope = \"READ  WRITE\"", "this is no scope"),
+        ("client-id = \"a\"\nredirect-url = \"https://a\"\ntoken-path = \"x\"", "is no path"),
+        ("client-id = \"a\"\nredirect-url = \"https://a\"\nrevoke-path = \"/x?y\"", "is no path"),
+    ] {
+        let said = faults(&link(keys));
+        assert!(said.contains(fault), "{keys}: {said}");
+    }
+    let local = "client-id = \"a\"\nredirect-url = \"http://127.0.0.1:9/cb\"";
+    assert!(Config::parse("x", &link(local)).is_ok());
 }

@@ -1,8 +1,10 @@
 //! `[upstream.NAME]`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::named;
+use crate::agent::mapping::OAuthConfig;
 use crate::agent::upstream::Config;
 use crate::common::ids::UpstreamName;
 use crate::common::limits::ByteSize;
@@ -11,9 +13,10 @@ use crate::config::table::Table;
 use crate::config::values::HttpBase;
 
 /// The names of all, also of those with faults, so that rules that name them have none.
-pub(super) fn upstreams(top: &mut Table<'_>) -> (Vec<UpstreamName>, Vec<Config>) {
+pub(super) fn upstreams(top: &mut Table<'_>) -> Upstreams {
     let mut names = Vec::new();
     let mut upstreams = Vec::new();
+    let mut links = BTreeMap::new();
     if !top.has("upstream") {
         top.source().fault(
             top.at(),
@@ -27,9 +30,18 @@ pub(super) fn upstreams(top: &mut Table<'_>) -> (Vec<UpstreamName>, Vec<Config>)
             let what = format!("“{name}” is taken: Outhaul itself answers under this path");
             table.source().fault(table.at(), what, "choose another name");
         }
+        links.extend(super::oauth::oauth(&mut table).map(|link| (name.clone(), link)));
         upstreams.extend(upstream(name, &mut table));
     }
-    (names, upstreams)
+    Upstreams { names, all: upstreams, links }
+}
+
+/// What the tables hold.
+pub(super) struct Upstreams {
+    pub(super) names: Vec<UpstreamName>,
+    pub(super) all: Vec<Config>,
+    /// `[upstream.NAME.oauth]`.
+    pub(super) links: BTreeMap<UpstreamName, OAuthConfig>,
 }
 
 fn upstream(name: UpstreamName, table: &mut Table<'_>) -> Option<Config> {

@@ -32,10 +32,9 @@ use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::idempotency::{Ledger, Limits};
+use super::mapping::Mappings;
 use super::pause::Pause;
-use super::policy::{
-    Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise, nobody_linked,
-};
+use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::upstream::BoxError;
@@ -58,6 +57,8 @@ pub struct Site {
     pub callers: Arc<Callers>,
     /// The services' accounts.
     pub credentials: Arc<Credentials>,
+    /// Who is whom, for calls made as a person.
+    pub mappings: Mappings,
     /// What the configuration says of callers; nothing of most.
     pub options: HashMap<CallerName, callers::Options>,
 }
@@ -154,7 +155,7 @@ impl Front {
             self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
             problem
         })?;
-        let credential = credential(&permit, act_as.as_ref(), &site)?;
+        let credential = credential(&permit, act_as.as_ref(), &site).await?;
         let sending =
             Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
         match request {
@@ -225,7 +226,7 @@ enum Held<B> {
 }
 
 /// The credential of the permit's identity. Never another's.
-fn credential(
+async fn credential(
     permit: &Permit,
     act_as: Option<&ActAs>,
     site: &Site,
@@ -234,7 +235,10 @@ fn credential(
         Identity::Anonymous => Ok(None),
         Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
         Identity::User => match act_as {
-            Some(_) => Err(nobody_linked()),
+            Some(person) => {
+                let found = site.mappings.credential(permit.upstream(), person).await;
+                found.map(Some).map_err(|fault| fault.problem())
+            }
             None => Err(act_as::missing()),
         },
     }

@@ -83,15 +83,15 @@ mod tests {
         let now = Clock::manual().now();
         let hour = Duration::from_secs(3600);
         for (left, chance, renew, stop) in [
-            (hour, 0.0, 3540.0, 3595.0),
-            (hour, 1.0, 3480.0, 3595.0),
-            (Duration::from_secs(100), 0.0, 75.0, 95.0),
-            (Duration::from_secs(20), 1.0, 10.0, 18.0),
-            (Duration::ZERO, 0.5, 0.0, 0.0),
+            (hour, 0.0, 3540, 3595),
+            (hour, 1.0, 3480, 3595),
+            (Duration::from_secs(100), 0.0, 75, 95),
+            (Duration::from_secs(20), 1.0, 10, 18),
+            (Duration::ZERO, 0.5, 0, 0),
         ] {
             let ends = Ends::of(now, left, chance);
-            assert_eq!((ends.renew - now).as_secs_f64(), renew, "{left:?}");
-            assert_eq!((ends.stop - now).as_secs_f64(), stop, "{left:?}");
+            assert_eq!((ends.renew - now).as_secs(), renew, "{left:?}");
+            assert_eq!((ends.stop - now).as_secs(), stop, "{left:?}");
         }
     }
 

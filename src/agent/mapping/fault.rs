@@ -48,8 +48,8 @@ impl MappingFault {
             Self::NeedsReauth(reason) => Problem::new(
                 Code::NeedsReauth,
                 format!(
-                    "The person's credential is no longer valid ({reason}), so nothing was sent. Let them link their \
-                     account again; no other account is used instead."
+                    "The person's credential is no longer valid ({reason}), so the call was not made. Let them link \
+                     their account again; no other account is used instead."
                 ),
             )
             .with_status(StatusCode::FORBIDDEN)
@@ -57,15 +57,15 @@ impl MappingFault {
             Self::Suspended(reason) => Problem::new(
                 Code::UserSuspended,
                 format!(
-                    "The person's account at the application can't be used ({reason}), so nothing was sent. If it is \
-                     active again, let them link it again."
+                    "The person's account at the application can't be used ({reason}), so the call was not made. If \
+                     it is active again, let them link it again."
                 ),
             ),
             Self::Unavailable { reason, retry_after } => Problem::new(
                 Code::CredentialUnavailable,
                 format!(
-                    "The person's access token has run out and can't be renewed for now ({reason}). Nothing was \
-                     sent; try again. At the site, `outhaul-agent status` shows how the application is."
+                    "The person's access token can't be renewed for now ({reason}), so the call was not made. Try \
+                     again. At the site, `outhaul-agent status` shows how the application is."
                 ),
             )
             .with_retry_after(*retry_after),

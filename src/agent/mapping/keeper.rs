@@ -86,14 +86,14 @@ async fn refused(mut change: Change, used: &http::HeaderValue) -> Refusal {
             lost(&end(&mut change, MappingState::Suspended, reason).await)
         }
         Myself::Refused => match load(&mut change).await {
-            Ok(Some((_, Some(Secrets::OAuth(_))))) => {
+            Ok((_, Some(Secrets::OAuth(_)))) => {
                 expire(&mut change);
                 match renew(&mut change).await {
                     Ok(credential) => Refusal::Renewed(credential),
                     Err(fault) => lost(&fault),
                 }
             }
-            Ok(Some((_, Some(Secrets::Pat(_))))) => {
+            Ok((_, Some(Secrets::Pat(_)))) => {
                 let reason = "Jira no longer takes the personal access token: it was revoked or ran out";
                 lost(&end(&mut change, MappingState::NeedsReauth, reason).await)
             }

@@ -183,9 +183,9 @@ async fn create(mut change: Change, link: Link) -> Result<MappingRow, CreateFaul
         revoke(&change, &old).await;
     }
     match row {
-        Ok(Some((row, _))) => Ok(row),
+        Ok((row, _)) => Ok(row),
         Err(super::MappingFault::Store(fault)) => Err(fault.into()),
-        _ => Err(CreateFault::Store(StoreFault::Corrupt("a mapping"))),
+        Err(_) => Err(CreateFault::Store(StoreFault::Corrupt("a mapping"))),
     }
 }
 

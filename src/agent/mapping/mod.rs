@@ -58,6 +58,9 @@ struct Inner {
     sites: ArcSwap<HashMap<UpstreamName, Arc<Site>>>,
 }
 
+/// An application as a configuration names it: its name, what its addresses begin with, how to ask it, its link.
+type Named = (UpstreamName, String, Box<dyn Application>, Option<OAuth>);
+
 /// One application, as one configuration has it.
 struct Site {
     name: UpstreamName,
@@ -102,7 +105,7 @@ impl Mappings {
         faults
     }
 
-    fn set(&self, sites: Vec<(UpstreamName, String, Box<dyn Application>, Option<OAuth>)>) {
+    fn set(&self, sites: Vec<Named>) {
         let old = self.0.sites.load();
         let site = |(name, base_url, application, oauth): (UpstreamName, _, _, _)| {
             let people = old.get(&name).map_or_else(

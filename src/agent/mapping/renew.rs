@@ -58,23 +58,29 @@ pub(super) async fn ready(mut change: Change) -> Usable {
 }
 
 /// Reads the mapping from the store and shows it. Whoever has none leaves the list.
-pub(super) async fn load(change: &mut Change) -> Result<Option<(MappingRow, Option<Secrets>)>, MappingFault> {
-    let found = change.inner.store.mapping(&change.site.name, &change.act_as).await?;
-    match &found {
-        None => {
-            change.site.people.retire(&change.act_as, &mut change.held);
-            return Err(MappingFault::LinkRequired);
-        }
-        Some((row, Some(secrets))) => show(change, row.account.clone(), secrets),
-        Some((row, None)) => {
-            let reason = row.reason.as_deref().unwrap_or("no credential was stored").into();
-            change.held.person.show(View::Fault(match row.state {
-                MappingState::Suspended => MappingFault::Suspended(reason),
-                MappingState::Active | MappingState::NeedsReauth => MappingFault::NeedsReauth(reason),
-            }));
-        }
+pub(super) async fn load(change: &mut Change) -> Result<(MappingRow, Option<Secrets>), MappingFault> {
+    let found = read(change).await?;
+    if let (row, Some(secrets)) = &found {
+        show(change, row.account.clone(), secrets);
     }
     Ok(found)
+}
+
+/// The same, but what is shown of a usable one stays as it is.
+async fn read(change: &mut Change) -> Result<(MappingRow, Option<Secrets>), MappingFault> {
+    let found = change.inner.store.mapping(&change.site.name, &change.act_as).await?;
+    let Some((row, secrets)) = found else {
+        change.site.people.retire(&change.act_as, &mut change.held);
+        return Err(MappingFault::LinkRequired);
+    };
+    if secrets.is_none() {
+        let reason = row.reason.as_deref().unwrap_or("no credential was stored").into();
+        change.held.person.show(View::Fault(match row.state {
+            MappingState::Suspended => MappingFault::Suspended(reason),
+            MappingState::Active | MappingState::NeedsReauth => MappingFault::NeedsReauth(reason),
+        }));
+    }
+    Ok((row, secrets))
 }
 
 /// From here on calls use these secrets.
@@ -107,8 +113,9 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
     if let Some(pair) = change.held.turn.unsaved.take() {
         return save(change, pair).await;
     }
-    let Some((_, Some(Secrets::OAuth(pair)))) = load(change).await? else {
+    let (_, Some(Secrets::OAuth(pair))) = read(change).await? else {
         // It was replaced meanwhile by what needs no renewal.
+        load(change).await?;
         return usable(change);
     };
     let Some(refresh_token) = &pair.refresh else {

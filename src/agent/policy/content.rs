@@ -104,6 +104,11 @@ impl Content {
         Ok(())
     }
 
+    /// Whether it is a form whose fields servlets take for parameters: among them a user's name and password.
+    pub(super) fn is_form(&self) -> Result<bool, ContentFault> {
+        Ok(self.essence()?.is_some_and(|said| said.eq_ignore_ascii_case(FORM.as_bytes())))
+    }
+
     fn essence(&self) -> Result<Option<&[u8]>, ContentFault> {
         match &self.kind {
             Kind::Unsaid => Ok(None),
@@ -159,7 +164,8 @@ impl fmt::Display for MediaType {
     }
 }
 
-const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
+const FORM: &str = "application/x-www-form-urlencoded";
+const FORMS: [&str; 2] = [FORM, "multipart/form-data"];
 
 #[cfg(test)]
 mod tests {

@@ -224,7 +224,8 @@ impl NearMiss {
 
 fn types(tests: &Tests) -> String {
     if tests.content_types.is_empty() {
-        return "application/json".to_owned();
+        let no_forms = "no application/x-www-form-urlencoded, unless its content-type names it";
+        return if tests.body.is_empty() { no_forms } else { "application/json" }.to_owned();
     }
     tests.content_types.iter().map(MediaType::as_str).collect::<Vec<_>>().join(" or ")
 }

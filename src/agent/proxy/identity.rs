@@ -17,6 +17,8 @@ pub enum Expected<'a> {
     Anonymous,
     /// The upstream does not say.
     Unchecked,
+    /// The upstream does not say either, but somebody watches over the credential, and wants to hear of refusals.
+    Watched,
 }
 
 /// Whether the answer is what it should be.
@@ -26,6 +28,8 @@ pub enum Verdict {
     Right,
     /// The upstream did not take the credential: it must be looked at.
     Refused,
+    /// It was made as nobody although a credential was sent: Jira serves a dead one so where everybody may look.
+    Nobody,
     /// It was made as somebody else, or does not say as whom.
     Wrong(String),
 }
@@ -35,7 +39,8 @@ impl Expected<'_> {
     pub fn judge(self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let mut seen = headers.get_all(HEADER).iter().map(HeaderValue::as_bytes);
         match self {
-            Self::Unchecked => Verdict::Right,
+            Self::Watched if status == StatusCode::UNAUTHORIZED => Verdict::Refused,
+            Self::Unchecked | Self::Watched => Verdict::Right,
             Self::Anonymous => match seen.find(|name| !names(name, ANONYMOUS)).map(decode) {
                 None => Verdict::Right,
                 Some(name) => Verdict::Wrong(name),
@@ -54,6 +59,9 @@ impl Expected<'_> {
                     None => Verdict::Wrong("nobody it names".to_owned()),
                     Some(name) if status == StatusCode::UNAUTHORIZED && same(&name, ANONYMOUS) => {
                         Verdict::Refused
+                    }
+                    Some(name) if same(&name, ANONYMOUS) && headers.get_all(HEADER).iter().count() == 1 => {
+                        Verdict::Nobody
                     }
                     Some(name) => Verdict::Wrong(name),
                 }
@@ -122,13 +130,15 @@ mod tests {
         ] {
             assert_eq!(judge(svc, status, seen), Verdict::Right, "{status} {seen:?}");
         }
+        for (status, seen) in [(200, "anonymous"), (404, "Anonymous"), (403, "anonymous")] {
+            assert_eq!(judge(svc, status, &[seen]), Verdict::Nobody, "{status} {seen:?}");
+        }
         for (status, seen) in [
-            (200, &["anonymous"][..]),
-            (200, &[]),
+            (200, &[][..]),
             (204, &[]),
-            (404, &["anonymous"]),
-            (403, &["anonymous"]),
             (200, &["admin"]),
+            (200, &["anonymous", "admin"]),
+            (200, &["anonymous", "svc.reader@corp"]),
             (401, &["admin"]),
             (200, &["svc.reader@corp", "admin"]),
             (200, &["svc.reader@cor"]),
@@ -154,5 +164,8 @@ mod tests {
         assert_eq!(judge(Expected::Anonymous, 401, &["Anonymous"]), Verdict::Right);
         assert_eq!(judge(Expected::Anonymous, 200, &["admin"]), Verdict::Wrong("admin".to_owned()));
         assert_eq!(judge(Expected::Unchecked, 200, &["admin"]), Verdict::Right);
+        assert_eq!(judge(Expected::Unchecked, 401, &[]), Verdict::Right);
+        assert_eq!(judge(Expected::Watched, 200, &[]), Verdict::Right);
+        assert_eq!(judge(Expected::Watched, 401, &[]), Verdict::Refused);
     }
 }

@@ -8,6 +8,7 @@
 mod body;
 pub mod headers;
 mod identity;
+mod judge;
 mod problems;
 mod rewrite;
 mod verdicts;
@@ -23,13 +24,13 @@ use http_body_util::BodyExt as _;
 use body::Begun;
 pub use body::{FrontBody, Piece};
 pub use identity::Expected;
-use identity::Verdict;
+use judge::Judged;
 pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
 use crate::agent::credentials::Credential;
-use crate::agent::policy::{Identity, Permit};
+use crate::agent::policy::Permit;
 use crate::agent::upstream::{AnswerBody, BoxError, Outbound, Outgoing, Upstream};
 use crate::common::ids::RequestId;
 use crate::common::problem::{Code, Problem};
@@ -107,73 +108,52 @@ impl Proxy {
             Outgoing::new(body, prepared.length, limit, clock)
         };
         frame(&mut prepared, &body, method);
-        let outbound =
+        let mut outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
-        let answer = self.upstream.send(&outbound, body, stick(&permit)).await.map_err(|fault| {
-            tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
-            problems::of(&fault, method, &self.upstream, limit)
-        })?;
-        self.judge(&permit, expected, &answer, &means).await?;
+        let repeatable = body.is_empty() && matches!(*method, Method::GET | Method::HEAD);
+        let mut answer = self.exchange(&permit, &outbound, body, limit, &means).await?;
+        if let Judged::Renewed(credential) = self.judge(&permit, expected, &answer, &means).await? {
+            if !repeatable {
+                return Err(problems::renewed(&self.upstream));
+            }
+            drop(answer);
+            outbound.headers.insert(header::AUTHORIZATION, credential.authorization().clone());
+            answer = Box::pin(self.once_more(&permit, &outbound, limit, &means, &credential)).await?;
+        }
         Ok(passed(answer, &permit, prepared.trailers, means.links))
     }
 
-    fn expected<'a>(
+    async fn exchange(
         &self,
         permit: &Permit,
-        credential: Option<&'a Credential>,
-    ) -> Result<Expected<'a>, Problem> {
-        let checked = self.upstream.config().identity_header;
-        match (permit.identity(), credential) {
-            (Identity::Anonymous, None) if checked => Ok(Expected::Anonymous),
-            (Identity::Service(_), Some(credential)) if checked => Ok(Expected::User(credential.user())),
-            (Identity::Anonymous, None) | (Identity::Service(_), Some(_)) => Ok(Expected::Unchecked),
-            // Never another account instead.
-            _ => Err(Problem::new(
-                Code::CredentialMissing,
-                "The rule names an identity for which the agent has no credential.",
-            )),
-        }
+        outbound: &Outbound,
+        body: Outgoing,
+        limit: u64,
+        means: &Means<'_>,
+    ) -> Result<Response<AnswerBody>, Problem> {
+        self.upstream.send(outbound, body, stick(permit)).await.map_err(|fault| {
+            tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
+            problems::of(&fault, &outbound.method, &self.upstream, limit)
+        })
     }
 
-    async fn judge(
+    /// A call that only reads, with the credential that is in the dead one's place. It is not made a third time.
+    async fn once_more(
         &self,
         permit: &Permit,
-        expected: Expected<'_>,
-        answer: &Response<AnswerBody>,
+        outbound: &Outbound,
+        limit: u64,
         means: &Means<'_>,
-    ) -> Result<(), Problem> {
-        let status = answer.status();
-        if status.as_u16() < 200 || status.as_u16() > 599 {
-            return Err(Problem::new(
-                Code::UpstreamAnswer,
-                format!(
-                    "The application answered with status {}, which can't be passed on.",
-                    status.as_u16()
-                ),
-            ));
-        }
-        let length: usize =
-            answer.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if length > MAX_HEAD {
-            return Err(problems::head_too_large(permit.method(), &self.upstream, length));
-        }
-        let user = means.credential.map_or("anonymous", Credential::user);
-        match expected.judge(status, answer.headers()) {
-            Verdict::Right => Ok(()),
-            Verdict::Refused => match means.credential {
-                Some(credential) if Box::pin(self.verdicts.is_dead(&self.upstream, credential)).await => {
-                    Err(problems::dead(&self.upstream, user))
-                }
-                _ => Ok(()),
-            },
-            Verdict::Wrong(seen) => {
-                let seen: String = seen.chars().take(80).collect();
-                tracing::warn!(
-                    request = %means.request_id, upstream = %permit.upstream(), expected = user, seen,
-                    "an answer was made as another user and withheld"
-                );
-                Err(problems::mismatch(permit.method(), &self.upstream, user))
-            }
+        credential: &Credential,
+    ) -> Result<Response<AnswerBody>, Problem> {
+        let (links, request_id) = (None, means.request_id);
+        let means = Means { credential: Some(credential), links, request_id };
+        let expected = self.expected(permit, means.credential)?;
+        let answer =
+            self.exchange(permit, outbound, Outgoing::empty(self.upstream.clock()), limit, &means).await?;
+        match self.judge(permit, expected, &answer, &means).await? {
+            Judged::Passes => Ok(answer),
+            Judged::Renewed(_) => Err(problems::renewed(&self.upstream)),
         }
     }
 }
@@ -212,9 +192,6 @@ fn frame(prepared: &mut headers::Prepared, body: &Outgoing, method: &Method) {
         _ => {}
     }
 }
-
-/// No answer's head is larger: it must fit one frame of the tunnel.
-const MAX_HEAD: usize = 60 << 10;
 
 /// Exactly the path that was matched, and the query byte for byte.
 fn target(permit: &Permit) -> String {

@@ -117,7 +117,7 @@ pub(super) fn mismatch(method: &Method, upstream: &Upstream, user: &str) -> Prob
         Code::IdentityMismatch,
         format!(
             "“{name}” did not answer as {user}, so its answer is withheld. {} At the site, check that the \
-             credential is that user's and still valid; the agent's log names whom it answered as. If this \
+             credential is that account's and still valid; the agent's log names whom it answered as. If this \
              application does not send X-AUSERNAME, set `identity-header = \"none\"` in [upstream.{name}].",
             look(method)
         ),
@@ -132,6 +132,18 @@ pub(super) fn dead(upstream: &Upstream, user: &str) -> Problem {
         format!(
             "“{name}” no longer takes the credential of {user}, and refused the call. At the site, make a new \
              token or password and put it where the [service] table says."
+        ),
+    )
+}
+
+/// A credential that was dead, and is renewed; the call itself was refused.
+pub(super) fn renewed(upstream: &Upstream) -> Problem {
+    let name = &upstream.config().name;
+    Problem::new(
+        Code::CredentialRenewed,
+        format!(
+            "“{name}” refused the call because the credential had died before its time. It is renewed now: send the \
+             call again."
         ),
     )
 }

@@ -61,6 +61,6 @@ async fn ask(upstream: &Upstream, credential: &Credential) -> bool {
     match Expected::User(credential.user()).judge(answer.status(), answer.headers()) {
         Verdict::Right => false,
         Verdict::Refused => true,
-        Verdict::Wrong(_) => answer.status().is_success(),
+        Verdict::Nobody | Verdict::Wrong(_) => answer.status().is_success(),
     }
 }

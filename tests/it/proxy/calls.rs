@@ -203,6 +203,7 @@ async fn a_reload_counts_from_the_next_call_on() {
         upstreams: old.upstreams.clone(),
         callers: Arc::clone(&old.callers),
         credentials: Arc::clone(&old.credentials),
+        mappings: old.mappings.clone(),
         options: old.options.clone(),
     }));
     assert_eq!(world.get("/jira/anon/x").await.code(), "policy-refused");

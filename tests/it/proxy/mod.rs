@@ -27,6 +27,7 @@ use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
+use outhaul::agent::mapping::Mappings;
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
 use outhaul::agent::proxy::Proxy;
@@ -42,7 +43,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 use crate::support::pki::write_private;
-use crate::support::store::callers_in;
+use crate::support::store::{callers_in, store_in};
 
 /// A site with one upstream, `jira`.
 pub(super) struct World {
@@ -85,7 +86,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
     let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
-    let options = Options { rewrite_links: wish.rewrite, ..Options::default() };
+    let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
     let (callers, [key]) = callers_in(folder.path(), ["bot"]);
     let callers = Arc::new(callers);
     let secret = folder.path().join("pat");
@@ -115,6 +116,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
+        mappings: Mappings::start(store_in(&folder.path().join("people")), Clock::system(), &tasks),
         options: [("bot".parse().unwrap(), options)].into(),
     }));
     let pause = Pause::load(folder.path());
@@ -173,6 +175,7 @@ impl World {
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
             credentials: Arc::clone(&old.credentials),
+            mappings: old.mappings.clone(),
             options: old.options.clone(),
         }));
     }

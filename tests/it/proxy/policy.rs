@@ -285,9 +285,11 @@ async fn what_must_be_proved_is_asked_for() {
         + "[[policy.rule]]\nallow = \"GET /c\"\nwhy = \"w\"\nas = \"user\"\naccept-relay-trust = true\n"
         + &rule("allow = \"GET /**\"");
     let (world, log) = site(&rules).await;
-    for (path, code) in [("a", "trust-required"), ("b", "trust-required"), ("c", "link-required")] {
+    for (path, code) in
+        [("a", (403, "trust-required")), ("b", (403, "trust-required")), ("c", (400, "act-as-required"))]
+    {
         let answer = world.get(&format!("/jira/{path}")).await;
-        assert_eq!((answer.status, answer.code().as_str()), (403, code), "{path}");
+        assert_eq!((answer.status, answer.code().as_str()), code, "{path}");
     }
     assert_eq!(sent(&log), [""; 0], "no other rule took them");
     assert_eq!(world.get("/jira/d").await.status, 200);

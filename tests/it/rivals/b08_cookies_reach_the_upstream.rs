@@ -27,7 +27,6 @@ async fn nothing_that_carries_an_identity_passes() {
                 "x-seraph-loginreason",
                 "sudo",
                 "x-atlassian-websudo",
-                "outhaul-act-as",
                 "x-http-method-override",
                 "origin",
                 "referer",

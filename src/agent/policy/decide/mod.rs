@@ -168,13 +168,18 @@ fn tests(rule: &Rule, call: &Call) -> Result<Fit, Unclear> {
 }
 
 /// A rule that looks into bodies takes JSON only, even if it names no type: what is JSON under one type may be
-/// something else under another.
+/// something else under another. One that names no type takes no form: an application may find another user's name and
+/// password in it, and act as that user.
 pub(super) fn fits_content(rule: &Rule, call: &Call) -> Result<bool, Unclear> {
     let tests = rule.tests();
     if !tests.content_types.is_empty() {
         return Ok(call.content.is_among(&tests.content_types)?);
     }
-    Ok(tests.body.is_empty() || call.content.is_among(&[MediaType::json()])?)
+    if tests.body.is_empty() {
+        // With conditions on the query it is worse: it can't be judged at all.
+        return Ok(!tests.query.is_empty() || !call.content.is_form()?);
+    }
+    Ok(call.content.is_among(&[MediaType::json()])?)
 }
 
 /// What the rule asks for and the call does not prove.

@@ -342,3 +342,29 @@ proptest! {
         prop_assert_eq!(verdict(&policy, &call), expected);
     }
 }
+
+#[test]
+fn a_form_passes_only_where_its_type_is_named() {
+    let forms = Tests {
+        content_types: vec!["application/x-www-form-urlencoded".parse().unwrap()],
+        ..Tests::default()
+    };
+    let policy = Policy::compile(vec![rule(1, "POST /form").with_tests(forms), rule(2, "POST /**")]);
+    for (path, content, expected) in [
+        ("/form", "Application/X-WWW-Form-URLencoded; charset=utf-8", "allow 1"),
+        ("/other", "application/x-www-form-urlencoded", "none"),
+        ("/other", "multipart/form-data; boundary=x", "allow 2"),
+        ("/other", "application/json", "allow 2"),
+    ] {
+        let mut call = call("POST", path, "");
+        call.content = Content::with_type(content);
+        assert_eq!(verdict(&policy, &call), expected, "{path} {content}");
+    }
+    let mut call = call("POST", "/other", "");
+    call.content = Content::with_type("application/x-www-form-urlencoded");
+    assert!(
+        problem(&policy, &call).detail.contains("its content-type names it"),
+        "{:?}",
+        problem(&policy, &call)
+    );
+}

@@ -204,6 +204,8 @@ impl Store {
 const COLUMNS: &str = "upstream, provider, subject, user_key, user_name, display_name, state, reason, shared, kind, \
                        expires, scope, created, changed";
 
+type Sealed = Option<Vec<u8>>;
+
 fn id(upstream: &UpstreamName, act_as: &ActAs) -> Vec<u8> {
     row_id(&[upstream.as_str().as_bytes(), act_as.provider().as_bytes(), act_as.subject().as_bytes()])
 }
@@ -246,7 +248,7 @@ fn read(
     act_as: &ActAs,
 ) -> Result<Option<(MappingRow, Option<Secrets>)>, StoreFault> {
     let Some(found) = row(session, upstream, act_as)? else { return Ok(None) };
-    let sealed: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = session
+    let sealed: Option<(Sealed, Sealed)> = session
         .connection()
         .prepare_cached(
             "SELECT token, refresh_token FROM mappings WHERE upstream = ?1 AND provider = ?2 AND subject = ?3",
@@ -285,10 +287,9 @@ fn holder(session: &Session<'_>, new: &NewMapping) -> Result<Option<ActAs>, Stor
     if new.shared {
         return Ok(None);
     }
-    // Whom an administrator let in once stays in.
-    let was_shared = row(session, &new.upstream, &new.act_as)?
-        .is_some_and(|before| before.shared && before.account.key == new.account.key);
-    if was_shared {
+    // Who is in stays in.
+    let same = row(session, &new.upstream, &new.act_as)?;
+    if same.is_some_and(|before| before.account.key == new.account.key) {
         return Ok(None);
     }
     let found: Option<(String, String)> = session
