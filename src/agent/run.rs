@@ -17,6 +17,7 @@ use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::front::{Arrival, Front, Site, Way};
 use super::house::{Running, StoreRoom};
+use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
@@ -57,10 +58,13 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let mut live = Live::new(config.clone(), callers.clone(), mappings, clock.clone(), &tasks)?;
+    let mut live = Live::new(config.clone(), callers.clone(), mappings.clone(), clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
-    let front =
-        Front::new(site.clone(), pause.clone(), calls.clone()).remembering(ledger.clone(), tasks.clone());
+    let desk = LinkDesk::new(store.clone(), mappings.clone(), config.pages.clone(), clock.clone(), &tasks);
+    let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
+    let front = Front::new(site.clone(), pause.clone(), calls.clone())
+        .remembering(ledger.clone(), tasks.clone())
+        .linking(desk.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -118,6 +122,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     tasks.spawn("status to the relay", tell(connection, site, tasks.clone()));
     let (routes, group) = (admin::router(house.clone()), tasks.clone());
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
+    if let Some(listener) = link_pages {
+        let group = tasks.clone();
+        tasks.spawn("pages for people", async move { listener.serve(desk, &group).await });
+    }
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);

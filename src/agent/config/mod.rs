@@ -6,6 +6,7 @@
 
 mod check;
 mod oauth;
+mod pages;
 mod policy;
 mod store;
 mod upstream;
@@ -20,6 +21,7 @@ use toml::de::DeValue;
 use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
+use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
@@ -49,6 +51,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
     pub metrics: Option<ListenAddress>,
+    /// `[pages]`; without it people can't link accounts themselves.
+    pub pages: Option<links::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -114,6 +118,7 @@ impl Config {
             ("store.key", self.store != other.store),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
+            ("pages", self.pages != other.pages),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -135,11 +140,12 @@ impl Config {
         let store = store::store(top.table("store"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
+        let pages = pages::pages(top);
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
-            upstream::upstreams(top);
+            upstream::upstreams(top, pages.as_ref());
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
         let policy = policy::policy(top.table("policy"), source, &known);
@@ -149,6 +155,7 @@ impl Config {
             store,
             admin_socket,
             metrics,
+            pages,
             log,
             upstreams,
             oauth,
