@@ -97,9 +97,8 @@ impl FinishFault {
     pub(super) fn of(refusal: Refusal) -> Self {
         match refusal {
             Refusal::WrongCode { left } => Self::Wrong { left },
-            Refusal::Ended(ending) => Self::NotOpen(Some(ending)),
+            Refusal::Ended(ending) | Refusal::NotNow(LinkStage::Ended(ending)) => Self::NotOpen(Some(ending)),
             Refusal::OtherCaller | Refusal::OtherBrowser => Self::NotOpen(None),
-            Refusal::NotNow(LinkStage::Ended(ending)) => Self::NotOpen(Some(ending)),
             Refusal::NotNow(_) => Self::NotConfirmed,
         }
     }

@@ -152,7 +152,7 @@ impl Bench {
         Self { pages: router(desk.clone(), &config), desk, fake, clock, tasks }
     }
 
-    async fn new() -> (tempfile::TempDir, Self) {
+    fn new() -> (tempfile::TempDir, Self) {
         let folder = tempfile::tempdir().unwrap();
         let bench = Self::open(Store::for_tests(folder.path()), Fake::default(), Clock::manual());
         (folder, bench)
@@ -283,7 +283,7 @@ fn is_guarded(response: &Response<Body>) {
 
 #[tokio::test]
 async fn the_whole_way_makes_one_mapping() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let mut browser = Browser::default();
     let first = browser.get(&bench, &path).await;
@@ -318,7 +318,7 @@ async fn the_whole_way_makes_one_mapping() {
 
 #[tokio::test]
 async fn a_pasted_token_goes_the_same_way() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let mut browser = Browser::default();
     let form = browser.get(&bench, &path).await.form();
@@ -338,7 +338,7 @@ async fn a_pasted_token_goes_the_same_way() {
 
 #[tokio::test]
 async fn looking_binds_nobody_and_another_browser_is_shut_out() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     // A program that makes previews of links.
     let mut preview = Browser::default();
@@ -372,7 +372,7 @@ async fn looking_binds_nobody_and_another_browser_is_shut_out() {
 
 #[tokio::test]
 async fn forms_of_others_are_not_taken() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let mut browser = Browser::default();
     let form = browser.get(&bench, &path).await.form();
@@ -414,7 +414,7 @@ async fn forms_of_others_are_not_taken() {
 
 #[tokio::test]
 async fn the_application_may_say_no_or_be_late() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let mut browser = Browser::default();
     let back = browser.consent(&bench, &path, "x").await;
@@ -442,7 +442,7 @@ async fn the_application_may_say_no_or_be_late() {
 
 #[tokio::test]
 async fn codes_are_guessed_five_times_and_by_the_caller_that_began_alone() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let (_, page) = Browser::default().confirm(&bench, &path, "alice:1").await;
     assert_eq!(bench.finish("other", &page.code()).await.unwrap_err(), Code::LinkNotOpen);
@@ -458,7 +458,7 @@ async fn codes_are_guessed_five_times_and_by_the_caller_that_began_alone() {
 
 #[tokio::test]
 async fn an_account_of_another_person_is_not_taken_over() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     bench.fake.state().taken = true;
     let path = bench.start().await;
     let (_, page) = Browser::default().confirm(&bench, &path, "alice:1").await;
@@ -468,7 +468,7 @@ async fn an_account_of_another_person_is_not_taken_over() {
 
 #[tokio::test]
 async fn time_runs_out_on_every_page() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let path = bench.start().await;
     let mut browser = Browser::default();
     let back = browser.consent(&bench, &path, "alice:1").await;
@@ -514,7 +514,7 @@ async fn a_restart_in_the_middle_loses_nothing() {
 
 #[tokio::test]
 async fn who_may_ask_and_for_what() {
-    let (_folder, bench) = Bench::new().await;
+    let (_folder, bench) = Bench::new();
     let code =
         async |wish: Wish| bench.desk.start(wish).await.map(|_| ()).map_err(|fault| fault.problem().code);
     let wish = || Bench::wish("bot", "teams:a");

@@ -11,8 +11,8 @@ use crate::common::secret::Secret;
 /// A form, read. What it does not hold is empty.
 #[derive(Default)]
 pub(super) struct Form {
-    /// Shows that the form is ours.
-    pub(super) form: String,
+    /// The field `form`: shows that it is ours.
+    pub(super) proof: String,
     /// Which button was pressed.
     pub(super) step: String,
     /// A pasted token.
@@ -45,9 +45,9 @@ impl Form {
                 return None;
             }
             match place {
-                0 => form.form = value.into_owned(),
+                0 => form.proof = value.into_owned(),
                 1 => form.step = value.into_owned(),
-                _ => form.token = token(Secret::new(value.into_owned())),
+                _ => form.token = token(&Secret::new(value.into_owned())),
             }
         }
         Some(form)
@@ -55,7 +55,7 @@ impl Form {
 }
 
 /// People paste spaces and line ends with it.
-fn token(given: Secret<String>) -> Option<Secret<String>> {
+fn token(given: &Secret<String>) -> Option<Secret<String>> {
     let text = given.expose().trim();
     let fits = (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then(|| Secret::new(text.to_owned()))
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn fields_are_read_once_and_others_are_not_ours() {
         let form = Form::parse(b"form=a%2Bb&step=paste&token=+NjE%2F%2B%3D%0D%0A").unwrap();
-        assert_eq!((form.form.as_str(), form.step.as_str()), ("a+b", "paste"));
+        assert_eq!((form.proof.as_str(), form.step.as_str()), ("a+b", "paste"));
         assert_eq!(form.token.unwrap().expose(), "NjE/+=");
         for none in ["token=", "token=a+b", "token=%C3%BC", &format!("token={}", "x".repeat(2000))] {
             assert!(Form::parse(none.as_bytes()).unwrap().token.is_none(), "{none}");

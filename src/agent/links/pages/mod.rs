@@ -128,7 +128,7 @@ impl Pages {
         let browser = self.jar.read(request.headers()).ok_or(StepFault::Forged)?;
         let row = self.desk.look(key.ok_or(StepFault::Unknown)?, Some(&browser)).await?;
         let form = Form::read(request).await.ok_or(StepFault::Forged)?;
-        if !browser.is_form_token(row.id, &form.form) {
+        if !browser.is_form_token(row.id, &form.proof) {
             return Err(StepFault::Forged);
         }
         let Some(application) = self.desk.application_of(&row) else {
