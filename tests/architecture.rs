@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The floors that any room of the agent or the relay stands on.
-const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
+const GROUND: &[&str] =
+    &["common", "config", "hardening", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
 
 /// Room, and the rooms it may import. A room always may import itself; `*` is everything but the other program.
 const TABLE: &[(&str, &[&str])] = &[
     ("common", &[]),
     ("config", &["common"]),
+    ("hardening", &[]),
     ("telemetry", &["common"]),
     ("terminal", &["common"]),
     ("tunnel", &["common"]),
@@ -23,13 +25,16 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
-    ("agent::admin", &["agent::mapping"]),
+    // What is asked of these rooms, and their answers, have one definition.
+    ("agent::admin", &["agent::audit", "agent::mapping"]),
+    ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
         "agent::cli",
         &[
             "agent::admin",
+            "agent::audit",
             "agent::config",
             "agent::connection",
             "agent::policy",
@@ -41,6 +46,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::connection",
             "agent::credentials",
@@ -55,10 +61,25 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
+    // The command on its own, without a daemon: it puts the rooms together as `run` does.
+    (
+        "agent::credential",
+        &[
+            "agent::admin",
+            "agent::callers",
+            "agent::cli",
+            "agent::config",
+            "agent::credentials",
+            "agent::house",
+            "agent::live",
+            "agent::store",
+        ],
+    ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",
         &[
+            "agent::audit",
             "agent::callers",
             "agent::counters",
             "agent::credentials",
@@ -83,7 +104,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
-    ("agent::proxy", &["agent::counters", "agent::credentials", "agent::policy", "agent::upstream"]),
+    (
+        "agent::proxy",
+        &["agent::audit", "agent::counters", "agent::credentials", "agent::policy", "agent::upstream"],
+    ),
     ("agent::reload", &[]),
     ("agent::run", &["*"]),
     ("agent::store", &[]),

@@ -4,11 +4,13 @@
 //! order.
 
 pub mod admin;
+pub mod audit;
 pub mod callers;
 pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod counters;
+pub mod credential;
 pub mod credentials;
 pub mod enrol;
 pub mod front;
@@ -35,6 +37,8 @@ use cli::{Cli, Command};
 
 /// The program.
 pub fn main() -> ExitCode {
+    // Commands hold secrets too.
+    crate::hardening::harden();
     let cli = match terminal::parse::<Cli>() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -54,6 +58,8 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::CheckConfig => cli::check_config::check_config(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
+        Command::Audit(what) => cli::audit::audit(file, what, json),
+        Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),

@@ -59,31 +59,36 @@ impl Pause {
         }
     }
 
-    /// Follows the file until told to stop.
-    pub async fn watch(&self, stop: CancellationToken) {
+    /// Follows the file until told to stop; tells whenever it has changed the switch.
+    pub async fn watch(&self, stop: CancellationToken, changed: impl Fn(bool)) {
         let mut every = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = every.tick() => self.look(),
+                _ = every.tick() => if self.look() {
+                    changed(self.is_on());
+                },
             }
         }
     }
 
-    fn look(&self) {
+    fn look(&self) -> bool {
         // A file that can't be looked at counts as there: refusing is the safe side.
         let there = self.0.file.try_exists().unwrap_or(true);
-        self.set(there || self.0.held.load(Ordering::Relaxed));
+        self.set(there || self.0.held.load(Ordering::Relaxed))
     }
 
-    fn set(&self, on: bool) {
-        if self.0.on.swap(on, Ordering::Relaxed) != on {
+    /// Whether that is a change.
+    fn set(&self, on: bool) -> bool {
+        let changed = self.0.on.swap(on, Ordering::Relaxed) != on;
+        if changed {
             if on {
                 tracing::info!(file = %self.0.file.display(), "paused: every call is refused");
             } else {
                 tracing::info!("resumed: calls pass as the policy says");
             }
         }
+        changed
     }
 }
 

@@ -11,17 +11,20 @@ use serde_json::{Map, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin;
+use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
+use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{Running, StoreRoom};
+use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
 use super::pause::Pause;
+use super::policy::tools::digest;
 use super::reload;
 use super::store::Store;
 use super::store::tables::identity::Identity;
@@ -40,6 +43,7 @@ use crate::tunnel::head::RequestHead;
 pub fn run(file: &Path) -> Result<(), Report> {
     let config = Config::load(file)?;
     logging::start(&config.log.filter, config.log.format).map_err(|text| Report::new(Exit::Config, text))?;
+    crate::hardening::tell();
     // One thread: a call is mostly waiting, and one thread has nothing to hand over.
     terminal::block_on(serve(file, config))
 }
@@ -54,15 +58,19 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 
     let store = Store::open(&config.state, &config.store.key).map_err(|fault| fault.report())?;
     let Identity { enrolment, key } = identity(&store, &config).await?;
+    let audit =
+        Audit::open(store.clone(), clock.clone(), config.audit).await.map_err(|fault| fault.report())?;
     let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let mut live = Live::new(config.clone(), callers.clone(), mappings.clone(), clock.clone(), &tasks)?;
+    let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
+    let mut live =
+        Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
-    let desk = LinkDesk::new(store.clone(), mappings.clone(), config.pages.clone(), clock.clone(), &tasks);
+    let desk = LinkDesk::new(store.clone(), mappings, config.pages.clone(), clock.clone(), &tasks);
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
-    let front = Front::new(site.clone(), pause.clone(), calls.clone())
+    let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(ledger.clone(), tasks.clone())
         .linking(desk.clone());
 
@@ -82,13 +90,22 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let changes = watch_files(vec![file.to_owned()], POLL_EVERY, &tasks);
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
+    let recorded = audit.clone();
     let take = move |config: Config| {
         let restart_needed = live.take(&config)?;
         secrets.watch(live.secret_files());
+        recorded.configure(config.audit);
+        recorded.note(&Record::new(Event::Reload).detail(&in_force(&config)));
         Ok(restart_needed)
     };
     let reload = reload::start(file, changes, clock.clone(), &tasks, Config::load, take);
 
+    let signer = signer(&store).await?;
+    Writer::start(&audit, signer, &tasks);
+    if let Err(fault) = audit.started(&in_force(&config)).await {
+        // Calls are refused as long as it lasts; the agent runs, so that `status` can say so.
+        tracing::error!(%fault, "the start is not in the audit");
+    }
     let relay = relay(&config)?;
     let announced = enrolment.clone();
     let connection = Connection::start(
@@ -114,12 +131,19 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
     let token = tasks.token();
-    tasks.spawn("pause watch", async move { pause.watch(token).await });
-    tasks.spawn("status to the relay", tell(connection, site, tasks.clone()));
+    let recorded = audit.clone();
+    let by_hand = move |on| {
+        let event = if on { Event::Pause } else { Event::Resume };
+        recorded.note(&Record::new(event).by("the file in the state folder"));
+    };
+    tasks.spawn("pause watch", async move { pause.watch(token, by_hand).await });
+    tasks.spawn("status to the relay", tell(connection, site, audit.clone(), tasks.clone()));
     let (routes, group) = (admin::router(house.clone()), tasks.clone());
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
     if let Some(listener) = link_pages {
@@ -142,6 +166,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     tracing::info!("stopping: no new calls; those under way may finish");
     tunnels.cancel();
     tunnels.drain(GRACE).await;
+    if let Err(fault) = audit.stopped().await {
+        tracing::error!(%fault, "the stop is not in the audit");
+    }
     tasks.cancel();
     tasks.drain(Duration::from_secs(5)).await;
     tracing::info!("stopped");
@@ -202,8 +229,20 @@ fn announce(head: RequestHead, extensions: &mut Extensions) {
     });
 }
 
-/// Tells the relay how the upstreams are, whenever that changes.
-async fn tell(connection: Arc<Connection>, site: Arc<arc_swap::ArcSwap<Site>>, tasks: Tasks) {
+/// What was put in force, for the audit: a policy can be told from another by its digest.
+fn in_force(config: &Config) -> String {
+    format!("outhaul-agent {}, policy {}", env!("CARGO_PKG_VERSION"), digest(&config.policy))
+}
+
+/// Who signs the audit's heads: this agent, as the relay knows it.
+async fn signer(store: &Store) -> Result<Signer, Report> {
+    let identity = store.identity().await.map_err(|fault| fault.report())?;
+    let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
+    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+}
+
+/// Tells the relay how the upstreams are, and the audit's head, whenever that changes.
+async fn tell(connection: Arc<Connection>, site: Arc<arc_swap::ArcSwap<Site>>, audit: Audit, tasks: Tasks) {
     let mut told = Bytes::new();
     let mut every = tokio::time::interval(TELL_EVERY);
     loop {
@@ -211,7 +250,7 @@ async fn tell(connection: Arc<Connection>, site: Arc<arc_swap::ArcSwap<Site>>, t
             () = tasks.cancelled() => return,
             _ = every.tick() => {}
         }
-        let now = status(&site.load());
+        let now = status(&site.load(), &audit);
         if now != told {
             told = now.clone();
             connection.tell(&now);
@@ -219,7 +258,7 @@ async fn tell(connection: Arc<Connection>, site: Arc<arc_swap::ArcSwap<Site>>, t
     }
 }
 
-fn status(site: &Site) -> Bytes {
+fn status(site: &Site, audit: &Audit) -> Bytes {
     let mut names: Vec<_> = site.upstreams.keys().collect();
     names.sort();
     let upstreams: Map<String, serde_json::Value> = names
@@ -231,7 +270,12 @@ fn status(site: &Site) -> Bytes {
             Some((name.to_string(), document))
         })
         .collect();
-    json!({ "version": env!("CARGO_PKG_VERSION"), "upstreams": upstreams }).to_string().into()
+    let mut document = json!({ "version": env!("CARGO_PKG_VERSION"), "upstreams": upstreams });
+    if let (Some(anchor), Some(document)) = (audit.anchor(), document.as_object_mut()) {
+        // The relay keeps it: records that are cut off or rewritten later don't fit it any more.
+        document.insert("audit".to_owned(), json!(anchor));
+    }
+    document.to_string().into()
 }
 
 /// A new secret in a file counts as a change of the configuration.

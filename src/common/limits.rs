@@ -15,7 +15,7 @@ pub enum UnitFault {
     #[error("“{0}” is no size: write a number and B, KB, MB or GB, as in \"64 KB\"")]
     Size(String),
     /// Not a duration.
-    #[error("“{0}” is no duration: write a number and ms, s, m or h, as in \"15 s\"")]
+    #[error("“{0}” is no duration: write a number and ms, s, m, h or d, as in \"15 s\"")]
     Duration(String),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Reads `250 ms`, `15 s`, `2 m` or `1 h`.
+/// Reads `250 ms`, `15 s`, `2 m`, `1 h` or `400 d`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitFault> {
     let fault = || UnitFault::Duration(text.chars().take(40).collect());
     let (number, unit) = split_unit(text).ok_or_else(fault)?;
@@ -70,6 +70,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitFault> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(fault()),
     };
     number.checked_mul(factor).map(Duration::from_millis).ok_or_else(fault)
@@ -101,8 +102,9 @@ mod tests {
     #[test]
     fn durations_read() {
         assert_eq!(parse_duration("250 ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse_duration("400d").unwrap(), Duration::from_secs(400 * 86_400));
         assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
-        for bad in ["", "5", "5 d", "s", "-1 s", "1.5 s"] {
+        for bad in ["", "5", "5 w", "s", "-1 s", "1.5 s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

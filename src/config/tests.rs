@@ -92,7 +92,7 @@ error: tunnels is too large
   |
   = help: write 1 to 8
 
-error: “5” is no duration: write a number and ms, s, m or h, as in \"15 s\"
+error: “5” is no duration: write a number and ms, s, m, h or d, as in \"15 s\"
  --> a.toml:4:19
   |
 4 | connect-timeout = \"5\"

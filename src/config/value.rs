@@ -170,7 +170,7 @@ pub(super) fn wrong<'d, T>(
 /// As [`parse_duration`] reads it.
 pub fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    for (factor, unit) in [(3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+    for (factor, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
         if millis >= factor && millis.is_multiple_of(factor) {
             return format!("{} {unit}", millis / factor);
         }

@@ -5,6 +5,7 @@
 //! prove themselves to each other; [`oauth`] is the client's half of OAuth 2.0. Nothing here opens a socket.
 
 pub mod api_key;
+pub mod audit_head;
 pub mod encoded;
 pub mod handshake;
 pub mod keys;

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use super::local::Right;
+use super::local::{PeerUid, Right};
 use crate::common::tasks::Tasks;
 
 /// Where connections come from, and what each may do.
@@ -27,15 +27,15 @@ pub(super) trait Accept: Sync {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Waits for the next one.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Right)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Right, Option<PeerUid>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Io = TcpStream;
-    async fn next(&self) -> io::Result<(TcpStream, Right)> {
+    async fn next(&self) -> io::Result<(TcpStream, Right, Option<PeerUid>)> {
         let (stream, _) = self.accept().await?;
         let _ = stream.set_nodelay(true);
-        Ok((stream, Right::Read))
+        Ok((stream, Right::Read, None))
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
             accepted = next(listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, right, place)) => {
+            Ok((stream, right, peer, place)) => {
                 let router = router.clone();
                 let (stop, manner) = (stop.clone(), manner.clone());
                 tasks.spawn_detached(async move {
@@ -92,7 +92,7 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(MAX_LIFE) => {}
-                        () = open(stream, right, router, manner) => {}
+                        () = open(stream, (right, peer), router, manner) => {}
                     }
                 });
             }
@@ -107,21 +107,24 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
 
 type Place = tokio::sync::OwnedSemaphorePermit;
 
-async fn next<A: Accept>(listener: &A, places: &Arc<Semaphore>) -> io::Result<(A::Io, Right, Place)> {
+async fn next<A: Accept>(
+    listener: &A,
+    places: &Arc<Semaphore>,
+) -> io::Result<(A::Io, Right, Option<PeerUid>, Place)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, right) = listener.next().await?;
-    Ok((stream, right, place))
+    let (stream, right, peer) = listener.next().await?;
+    Ok((stream, right, peer, place))
 }
 
 async fn open(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    right: Right,
+    who: (Right, Option<PeerUid>),
     router: Router,
     manner: Manner,
 ) {
-    let Some(acceptor) = manner.tls else { return exchange(stream, right, router, manner.body).await };
+    let Some(acceptor) = manner.tls else { return exchange(stream, who, router, manner.body).await };
     match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, right, router, manner.body).await,
+        Ok(Ok(stream)) => exchange(stream, who, router, manner.body).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake of a browser failed"),
         Err(_) => tracing::debug!("a TLS handshake of a browser took too long"),
     }
@@ -130,13 +133,16 @@ async fn open(
 /// One request and its answer; our clients ask once a connection.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    right: Right,
+    (right, peer): (Right, Option<PeerUid>),
     router: Router,
     max_body: usize,
 ) {
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let mut request = request.map(|body| Body::new(Limited::new(body, max_body)));
         request.extensions_mut().insert(right);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         router.clone().call(request)
     });
     let served = http1::Builder::new()

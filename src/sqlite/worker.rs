@@ -92,8 +92,10 @@ impl Worker {
         let job: Work = Box::new(move |connection| {
             let result = in_savepoint(connection, work);
             Box::new(move |committed| {
+                // Its own fault says more than that of the commit, which may only follow from it.
+                let answer = result.and_then(|done| committed.map(|()| done).map_err(E::from));
                 // Nobody may wait any more; the work is done all the same.
-                let _ = reply.send(committed.map_err(E::from).and(result));
+                let _ = reply.send(answer);
             })
         });
         self.send(Job::Batched(job)).await?;
@@ -215,7 +217,12 @@ fn in_savepoint<R, E: From<WorkerFault>>(
     let run = |sql| connection.execute_batch(sql).map_err(|error| E::from(error.into()));
     run("SAVEPOINT job")?;
     let result = work(connection);
-    run(if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" })?;
+    if result.is_ok() {
+        run("RELEASE job")?;
+    } else if run("ROLLBACK TO job; RELEASE job").is_err() {
+        // On a full disk SQLite undoes the whole transaction by itself; what is left of one must not be committed.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
     result
 }
 
@@ -233,7 +240,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Fault(#[expect(dead_code, reason = "shown when a test fails")] WorkerFault);
+    struct Fault(WorkerFault);
     impl From<WorkerFault> for Fault {
         fn from(fault: WorkerFault) -> Self {
             Self(fault)
@@ -269,6 +276,30 @@ mod tests {
         assert!(one.is_ok() && two.is_err() && three.is_ok());
         assert_eq!(count(&worker).await, 2);
         assert!(worker.alone(Connection::is_autocommit).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_called_so_and_leaves_nothing_half_done() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (x BLOB) STRICT; PRAGMA max_page_count = 10").unwrap();
+        let worker = Worker::start("test", connection).unwrap();
+        let insert = |bytes: u32| {
+            worker.call(move |connection| {
+                let insert = "INSERT INTO t VALUES (zeroblob(?1))";
+                connection.execute(insert, [bytes]).map_err(WorkerFault::from)?;
+                Ok::<(), Fault>(())
+            })
+        };
+        let (one, two) = tokio::join!(insert(10), insert(1 << 20));
+        // SQLite undoes the whole transaction, so the first did not happen either, and must not be said to have.
+        assert!(one.is_err());
+        assert!(matches!(
+            two.unwrap_err().0,
+            WorkerFault::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        ));
+        assert_eq!(count(&worker).await, 0);
+        insert(10).await.unwrap();
+        assert_eq!(count(&worker).await, 1);
     }
 
     #[tokio::test]

@@ -10,10 +10,13 @@
 
 mod agent;
 mod cluster;
+mod credentials;
 mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
+mod hardening;
+mod mapping;
 mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]

@@ -3,6 +3,8 @@
 //! The routes know the rest of the agent only as a [`House`], which `agent::run` builds. They run behind
 //! `net::local`, which says who may change things.
 
+pub mod audit;
+pub mod credentials;
 pub mod refusals;
 mod routes;
 pub mod status;
@@ -45,6 +47,10 @@ pub trait House: Send + Sync + 'static {
     fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>>;
     /// Gives a caller a new key; the old ones go on working for `grace`.
     fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>>;
+    /// The audit.
+    fn audit(&self) -> &dyn audit::AuditDesk;
+    /// The services' secrets.
+    fn credentials(&self) -> &dyn credentials::CredentialDesk;
     /// The store.
     fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.

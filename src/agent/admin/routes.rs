@@ -10,9 +10,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::audit::Action;
 use super::refusals::RefusalsReport;
 use super::status::Status;
 use super::{CallerLine, House, NewKey};
+use crate::agent::audit::Event;
 use crate::common::ids::CallerName;
 use crate::common::secret::Secret;
 use crate::net::local::{MayChange, Refused};
@@ -30,7 +32,9 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/callers", get(callers).post(add))
         .route("/callers/{name}", delete(remove))
         .route("/callers/{name}/rotate", post(rotate))
+        .merge(super::credentials::routes())
         .merge(super::store::routes())
+        .merge(super::audit::routes())
         .with_state(house)
 }
 
@@ -38,13 +42,17 @@ async fn status(State(house): Shared) -> Json<Status> {
     Json(house.status())
 }
 
-async fn pause(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
-    house.pause()?;
+async fn pause(who: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
+    let paused = house.pause();
+    // Calls are refused even where that could not be made to last.
+    house.audit().record(Action::new(Event::Pause, who)).await?;
+    paused?;
     Ok(Json(json!({ "paused": true })))
 }
 
-async fn resume(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
+async fn resume(who: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
     house.resume()?;
+    house.audit().record(Action::new(Event::Resume, who)).await?;
     Ok(Json(json!({ "paused": false })))
 }
 
@@ -67,12 +75,13 @@ struct Add {
 }
 
 async fn add(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Json(Add { name }): Json<Add>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
     let key = house.add_caller(&name).await?;
+    house.audit().record(Action::new(Event::CallerAdded, who).caller(name.as_str())).await?;
     tracing::info!(caller = %name, "caller added");
     Ok(new_key(house.as_ref(), &name, &key))
 }
@@ -84,24 +93,27 @@ struct Rotate {
 }
 
 async fn rotate(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
     Json(Rotate { grace_seconds }): Json<Rotate>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
     let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds)).await?;
+    let grace = format!("the old key works for {grace_seconds} s");
+    house.audit().record(Action::new(Event::CallerRotated, who).caller(name.as_str()).detail(grace)).await?;
     tracing::info!(caller = %name, "caller's key replaced");
     Ok(new_key(house.as_ref(), &name, &key))
 }
 
 async fn remove(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refused> {
     let name = named(&name)?;
     house.remove_caller(&name).await?;
+    house.audit().record(Action::new(Event::CallerRemoved, who).caller(name.as_str())).await?;
     tracing::info!(caller = %name, "caller removed");
     Ok(Json(json!({ "name": name, "removed": true })))
 }

@@ -15,6 +15,9 @@ pub struct Status {
     pub started: String,
     /// Its process id.
     pub pid: u32,
+    /// What keeps its memory to itself.
+    #[serde(default)]
+    pub process: ProcessStatus,
     /// Whether every call is refused by the kill switch.
     pub paused: bool,
     /// Calls under way now.
@@ -35,6 +38,33 @@ pub struct Status {
     /// What the agent keeps.
     #[serde(default)]
     pub store: StoreStatus,
+    /// What it records.
+    #[serde(default)]
+    pub audit: AuditStatus,
+}
+
+/// About the audit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AuditStatus {
+    /// The number of the last record on disk.
+    pub number: u64,
+    /// Bytes of records that wait to be written.
+    pub waiting_bytes: usize,
+    /// Why no record can be written now.
+    pub error: Option<String>,
+    /// How many records were lost since then.
+    pub lost: u64,
+    /// The head that was shown to relay and journal last, as `audit verify --anchor` takes it.
+    pub anchor: Option<String>,
+}
+
+/// About the process's memory, as the kernel tells.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// No core file is written.
+    pub no_core_file: bool,
+    /// No core goes to a collecting program either, and other processes of its user can't read its memory.
+    pub closed: bool,
 }
 
 /// About the store.
@@ -200,6 +230,14 @@ impl Status {
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
         }
+        line(format_args!("Audit    {} records", self.audit.number));
+        if let Some(error) = &self.audit.error {
+            let lost = self.audit.lost;
+            line(format_args!(
+                "\nNO RECORD CAN BE WRITTEN, so calls are refused as [audit] when-unavailable says: {error}\n\
+                 {lost} records are lost so far."
+            ));
+        }
         if self.store.resealing {
             line(format_args!("Store    its secrets are being sealed anew after a change of keys"));
         }
@@ -207,6 +245,14 @@ impl Status {
             line(format_args!(
                 "\nTHE STORE'S KEY COMES FROM THE ENVIRONMENT, which is for development only: others on this machine \
                  can read it."
+            ));
+        }
+        if self.process.no_core_file && self.process.closed {
+            line(format_args!("Process  no core dumps, memory closed to other processes of its user"));
+        } else {
+            line(format_args!(
+                "\nMEMORY NOT CLOSED: core dumps, or other processes of its user, may show the agent's secrets. A \
+                 sandbox seems to forbid setrlimit or prctl."
             ));
         }
         if let Some(error) = &config.error {
@@ -271,6 +317,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             started: "2026-01-02T03:04:04Z".to_owned(),
             pid: 7,
+            process: ProcessStatus { no_core_file: true, closed: false },
             paused: true,
             calls: 3,
             config: ConfigStatus {
@@ -304,6 +351,11 @@ mod tests {
                 max_answer_bytes: 64 << 20,
             },
             store: StoreStatus { resealing: true, key_exposed: true },
+            audit: AuditStatus {
+                error: Some("the disk is full".to_owned()),
+                lost: 4,
+                ..AuditStatus::default()
+            },
         }
     }
 
@@ -318,7 +370,10 @@ mod tests {
             "THE CONFIGURATION FILE IS WRONG",
             "RESTART NEEDED for changes to relay.url",
             "sealed anew",
+            "NO RECORD CAN BE WRITTEN",
+            "4 records are lost",
             "COMES FROM THE ENVIRONMENT",
+            "MEMORY NOT CLOSED",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
@@ -333,10 +388,19 @@ mod tests {
         let mut status = status();
         status.paused = false;
         status.config.error = None;
+        status.audit.error = None;
+        status.process.closed = true;
         status.config.restart_needed.clear();
         status.relay.tunnels.truncate(1);
         status.relay.tunnels[0].bound = Some(true);
         let text = status.text();
-        assert!(!text.contains("PAUSED") && !text.contains("UNBOUND") && !text.contains("NEEDED"), "{text}");
+        assert!(
+            !text.contains("PAUSED")
+                && !text.contains("UNBOUND")
+                && !text.contains("RECORD CAN")
+                && !text.contains("NEEDED"),
+            "{text}"
+        );
+        assert!(text.contains("no core dumps") && !text.contains("NOT CLOSED"), "{text}");
     }
 }

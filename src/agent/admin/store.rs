@@ -5,7 +5,9 @@ use axum::{Json, Router, routing::get, routing::post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::audit::Action;
 use super::{Answer, House};
+use crate::agent::audit::Event;
 use crate::common::secret::Secret;
 use crate::net::local::{MayChange, Refused};
 
@@ -29,8 +31,9 @@ pub(super) fn routes() -> Router<std::sync::Arc<dyn House>> {
         .route("/store/rekey", post(rekey))
 }
 
-async fn backup(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
+async fn backup(who: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
     let path = house.store().backup().await?;
+    house.audit().record(Action::new(Event::StoreBackup, who).detail(path.as_str())).await?;
     tracing::info!(backup = %path, "backup of the store made");
     Ok(Json(json!({ "path": path })))
 }
@@ -45,11 +48,12 @@ struct Rekey {
 }
 
 async fn rekey(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Json(Rekey { key }): Json<Rekey>,
 ) -> Result<Json<Value>, Refused> {
     house.store().rekey(key.map(Secret::new)).await?;
+    house.audit().record(Action::new(Event::StoreRekey, who)).await?;
     tracing::info!("the store's key was changed; its secrets are being sealed anew");
     Ok(Json(json!({ "rekeyed": true })))
 }

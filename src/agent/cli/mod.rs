@@ -3,8 +3,10 @@
 //! Commands that look at files only (`check-config`, `policy`, `enrol`) work without a daemon; all others ask the
 //! running one over its admin socket. One file a command.
 
+pub mod audit;
 pub mod caller;
 pub mod check_config;
+pub mod credential;
 pub mod daemon;
 pub mod enrol;
 pub mod policy;
@@ -18,6 +20,8 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use audit::Audit;
+pub use credential::Credential;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -60,6 +64,12 @@ pub enum Command {
     /// The programs that may call this site, and their keys.
     #[command(subcommand)]
     Caller(Caller),
+    /// Look at what was recorded, and prove that nobody changed it.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The secrets of the accounts that calls are made as.
+    #[command(subcommand)]
+    Credential(Credential),
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

@@ -176,7 +176,7 @@ async fn verify(config: &Config, json: bool) -> Result<(), Report> {
 }
 
 /// The running daemon, if one runs.
-async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
+pub(super) async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
     let client = Client::new(&config.admin_socket, super::PROGRAM).patient(PATIENCE);
     match client.get("/status").await {
         Ok(_) => Ok(Some(client)),
@@ -186,7 +186,7 @@ async fn daemon(config: &Config) -> Result<Option<Client>, Report> {
 }
 
 /// Never makes a store.
-fn open(config: &Config) -> Result<Open, Report> {
+pub fn open(config: &Config) -> Result<Open, Report> {
     if !config.state.join("store.keys").exists() && !config.state.join("store.db").exists() {
         let text = format!("there is no store in {}: this agent was never enrolled", config.state.display());
         return Err(Report::new(Exit::Config, text)

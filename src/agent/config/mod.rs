@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod audit;
 mod check;
 mod oauth;
 mod pages;
@@ -47,6 +48,8 @@ pub struct Config {
     pub state: PathBuf,
     /// `[store]`.
     pub store: store::Store,
+    /// `[audit]`.
+    pub audit: super::audit::Settings,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -138,6 +141,7 @@ impl Config {
         let relay = relay(top.table("relay"));
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
         let store = store::store(top.table("store"));
+        let audit = audit::audit(top.table("audit"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
@@ -153,6 +157,7 @@ impl Config {
             relay: relay?,
             state,
             store,
+            audit,
             admin_socket,
             metrics,
             pages,
@@ -297,7 +302,7 @@ fn services(top: &mut Table<'_>) -> (Vec<ServiceName>, Vec<credentials::Config>)
 fn service(name: ServiceName, table: &mut Table<'_>) -> Option<credentials::Config> {
     let source = table.source();
     let user: Option<Located<String>> = table.required("user", "\"the account's user name\"");
-    let one = "write either pat = { … } or basic-password = { … }";
+    let one = "write either pat = … or basic-password = …: \"stored\", { credential = … } or { file = … }";
     let had = (table.has("pat"), table.has("basic-password"));
     let proof = match (table.optional("pat"), table.optional("basic-password")) {
         (Some(pat), None) if !had.1 => Some(Proof::Pat(pat)),

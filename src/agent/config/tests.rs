@@ -37,6 +37,20 @@ fn the_example_reads() {
     assert_eq!(config.callers.len(), 1);
 }
 
+#[test]
+fn a_secret_can_lie_in_the_store() {
+    use crate::agent::credentials::stored::SecretPlace;
+    for (key, proof) in
+        [("pat", Proof::Pat(SecretPlace::Stored)), ("basic-password", Proof::Password(SecretPlace::Stored))]
+    {
+        let text = HEAD.replace("pat = { file = \"/x\" }", &format!("{key} = \"stored\""));
+        assert_eq!(Config::parse("x", &text).unwrap().services[0].proof, proof);
+        // Any other text may be the secret itself.
+        let faults = faults(&text.replace("\"stored\"", "\"hunter2\""));
+        assert!(faults.contains("write \"stored\"") && !faults.contains("hunter2"), "{faults}");
+    }
+}
+
 /// Each line like `# key = value` or `# [table]`, but not sentences.
 fn commented(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("# ")?;
@@ -68,6 +82,7 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     assert_eq!((open.services, open.callers), (given.services, given.callers));
     assert_eq!(open.idempotency, given.idempotency);
     assert_eq!(given.idempotency, idempotency::Limits::default());
+    assert_eq!((open.audit, given.audit), (given.audit, crate::agent::audit::Settings::default()));
 }
 
 #[test]
@@ -76,6 +91,7 @@ fn the_example_names_every_key() {
     for (table, unknown) in [
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
+        ("audit", "[audit]\nqqqqqqqq = 1"),
         ("oauth", "[upstream.jira.oauth]\nqqqqqqqq = 1"),
         ("policy", "[policy]\nqqqqqqqq = 1"),
         ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),

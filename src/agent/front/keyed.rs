@@ -10,6 +10,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::agent::audit::{Answered, UnderWay};
 use crate::agent::credentials::Credential;
 use crate::agent::idempotency::{
     Entry, Finished, Full, Hashed, HeadPrint, Key, KeyFault, Ledger, Loss, Outcome as Kept, Scope, Ticket,
@@ -41,6 +42,7 @@ pub(super) struct Sending<'a> {
     pub(super) credential: Option<Arc<Credential>>,
     pub(super) links: Option<Links>,
     pub(super) request_id: RequestId,
+    pub(super) record: UnderWay,
 }
 
 /// An answer of the upstream's.
@@ -74,7 +76,7 @@ impl Keyed {
     pub(super) async fn send<B>(
         &self,
         key: Key,
-        sending: Sending<'_>,
+        mut sending: Sending<'_>,
         request: Request<B>,
     ) -> Result<Sent, Problem>
     where
@@ -93,16 +95,17 @@ impl Keyed {
         let head = HeadPrint::of(permit.method(), permit.path().as_str(), permit.query(), request.headers());
         match self.ledger.begin(scope, head, sending.request_id) {
             Entry::First(ticket) => self.first(ticket, sending, request).await.map(Sent::Fresh),
-            Entry::UnderWay(first) => Err(under_way(first)),
-            Entry::Mismatch(first) => Err(mismatch(first)),
-            Entry::Full(full) => Err(no_room(full)),
-            Entry::Finished(first, finished) => {
+            other => {
                 let patience = sending.proxy.upstream().config().idle_timeout;
-                if same_body(&finished, request, patience).await? {
-                    replay(first, &finished).map(Sent::Replayed)
-                } else {
-                    Err(mismatch(first))
+                let told = again(other, request, patience).await;
+                match &told {
+                    Ok(response) => {
+                        sending.record.ended.result = Some(Answered::Status(response.status().as_u16()));
+                        sending.record.ended.outcome = Some(Outcome::NotSent);
+                    }
+                    Err(problem) => sending.record.refused(problem),
                 }
+                told.map(Sent::Replayed)
             }
         }
     }
@@ -118,9 +121,9 @@ impl Keyed {
         ticket.watch(request.body().hashing());
         let (answer, answered) = oneshot::channel();
         let proxy = sending.proxy.clone();
-        let Sending { permit, credential, links, request_id, .. } = sending;
+        let Sending { permit, credential, links, request_id, record, .. } = sending;
         self.tasks.spawn_detached(async move {
-            let means = Means { credential: credential.as_deref(), links, request_id };
+            let means = Means { credential: credential.as_deref(), links, request_id, record };
             let made = Box::pin(proxy.forward(permit, request, means)).await;
             keep(ticket, made, answer).await;
         });
@@ -130,6 +133,25 @@ impl Keyed {
                 "The agent lost sight of the call. Look at its state at the application.",
             ))
         })
+    }
+}
+
+/// What a call hears whose key is known already: it is not made.
+async fn again<B>(entry: Entry, request: Request<B>, patience: Duration) -> Answer
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    match entry {
+        Entry::UnderWay(first) => Err(under_way(first)),
+        Entry::Mismatch(first) => Err(mismatch(first)),
+        Entry::Full(full) => Err(no_room(full)),
+        Entry::Finished(first, finished) if same_body(&finished, request, patience).await? => {
+            replay(first, &finished)
+        }
+        Entry::Finished(first, _) => Err(mismatch(first)),
+        Entry::First(_) => Err(Problem::new(Code::Internal, "A first call was taken for a repeated one.")
+            .with_outcome(Outcome::NotSent)),
     }
 }
 

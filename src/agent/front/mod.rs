@@ -11,6 +11,7 @@ mod caller;
 mod hold;
 mod keyed;
 mod links;
+mod record;
 mod route;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use tower_service::Service;
 
 pub use arrival::{Arrival, Way};
 
+use super::audit::Audit;
 use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
@@ -71,16 +73,17 @@ pub struct Front {
     site: Arc<ArcSwap<Site>>,
     pause: Pause,
     metrics: CallMetrics,
+    audit: Audit,
     keyed: Arc<Keyed>,
     desk: Option<LinkDesk>,
 }
 
 impl Front {
-    /// Whoever holds `site` may swap it at any time. Calls with an `Idempotency-Key` are remembered within the usual
+    /// Whoever holds `site` may swap it at any time. Every call of a known caller is recorded. Calls with an `Idempotency-Key` are remembered within the usual
     /// bounds.
-    pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics) -> Self {
+    pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics, audit: Audit) -> Self {
         let keyed = Keyed { ledger: Ledger::new(Limits::default(), Clock::system()), tasks: Tasks::new() };
-        Self { site, pause, metrics, keyed: Arc::new(keyed), desk: None }
+        Self { site, pause, metrics, audit, keyed: Arc::new(keyed), desk: None }
     }
 
     /// The same with this memory of calls with a key, which run among these tasks.
@@ -165,11 +168,22 @@ impl Front {
         let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| {
             let problem = refusal.problem();
             self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
+            record::refused(&self.audit, refusal.call(), act_as.as_ref(), arrival.request_id, &problem);
             problem
         })?;
-        let credential = credential(&permit, act_as.as_ref(), &site).await?;
-        let sending =
-            Sending { proxy: route.proxy, permit, credential, links, request_id: arrival.request_id };
+        let credential = credential(&permit, act_as.as_ref(), &site).await;
+        let known = credential.as_ref().ok().and_then(Option::as_deref);
+        let facts = record::facts(&permit, act_as.as_ref(), known, arrival.request_id);
+        let record = self.audit.begin(facts);
+        let credential = match credential {
+            Ok(credential) => credential,
+            Err(problem) => {
+                record.not_made(&problem);
+                return Err(problem);
+            }
+        };
+        let request_id = arrival.request_id;
+        let sending = Sending { proxy: route.proxy, permit, credential, links, request_id, record };
         match request {
             Held::Not(request) => self.send(sending, request).await,
             Held::Whole(held) => Box::pin(self.send(sending, held.into_request())).await,
@@ -204,8 +218,8 @@ impl Front {
                 }
             };
         }
-        let Sending { proxy, permit, credential, links, request_id } = sending;
-        let means = Means { credential: credential.as_deref(), links, request_id };
+        let Sending { proxy, permit, credential, links, request_id, record } = sending;
+        let means = Means { credential: credential.as_deref(), links, request_id, record };
         let response = proxy.forward(permit, request, means).await?;
         self.metrics.answered(response.status());
         Ok(response)

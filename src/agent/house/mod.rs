@@ -1,5 +1,7 @@
 //! What the admin socket and the metrics page see of the running agent.
 
+mod audit;
+mod credentials;
 mod store;
 
 use std::sync::Arc;
@@ -8,13 +10,16 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 
+use super::admin::audit::AuditDesk;
+use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
-    TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
+    Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
+use super::audit::AuditState;
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
@@ -30,8 +35,11 @@ use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
+use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
+pub use audit::AuditRoom;
+pub use credentials::CredentialRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -56,6 +64,10 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// The audit.
+    pub audit: AuditRoom,
+    /// The services' secrets.
+    pub credentials: CredentialRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -73,6 +85,7 @@ impl House for Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: stamp(self.started),
             pid: std::process::id(),
+            process: process(hardening::state()),
             paused: self.pause.is_on(),
             calls: self.calls.under_way(),
             config: ConfigStatus {
@@ -95,6 +108,7 @@ impl House for Running {
                 resealing: self.store.is_resealing(),
                 key_exposed: self.store.key_is_exposed(),
             },
+            audit: audit_status(&self.audit.audit.state()),
         }
     }
 
@@ -162,6 +176,14 @@ impl House for Running {
         Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
     }
 
+    fn audit(&self) -> &dyn AuditDesk {
+        &self.audit
+    }
+
+    fn credentials(&self) -> &dyn CredentialDesk {
+        &self.credentials
+    }
+
     fn store(&self) -> &dyn StoreDesk {
         &self.store
     }
@@ -169,6 +191,20 @@ impl House for Running {
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
     }
+}
+
+fn audit_status(state: &AuditState) -> AuditStatus {
+    AuditStatus {
+        number: state.number,
+        waiting_bytes: state.waiting_bytes,
+        error: state.failed.as_ref().map(ToString::to_string),
+        lost: state.lost,
+        anchor: state.anchor.map(|anchor| format!("{}:{}", anchor.number, anchor.head)),
+    }
+}
+
+fn process(state: Hardening) -> ProcessStatus {
+    ProcessStatus { no_core_file: state.no_core_file, closed: state.closed }
 }
 
 fn idempotency(usage: Usage) -> IdempotencyStatus {

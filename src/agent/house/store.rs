@@ -118,7 +118,7 @@ fn backup_refused(fault: &BackupFault) -> Refused {
     }
 }
 
-fn refused(fault: &StoreFault) -> Refused {
+pub(super) fn refused(fault: &StoreFault) -> Refused {
     let status = match fault {
         StoreFault::Overloaded | StoreFault::Busy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -9,14 +9,18 @@ use tokio::sync::mpsc;
 
 use super::headers;
 use super::rewrite::Rewriter;
+use crate::agent::audit::UnderWay as Recorded;
 use crate::agent::counters::UnderWay;
 use crate::agent::upstream::{AnswerBody, AnswerFault, BoxError};
+use crate::common::problem::Outcome;
 
 /// The body of any answer of the front.
 pub struct FrontBody {
     kind: Kind,
     /// Counts the call until its answer is through.
     _under_way: Option<UnderWay>,
+    /// Its record, which is written when the answer is through.
+    record: Option<Box<Recorded>>,
 }
 
 /// A piece of a body that another task reads; nothing is its end.
@@ -60,6 +64,11 @@ impl FrontBody {
         Kind::Handed { pieces, ended: false }.into()
     }
 
+    /// The same, which completes the record of its call.
+    pub(super) fn recorded(self, record: Recorded) -> Self {
+        Self { record: Some(Box::new(record)), ..self }
+    }
+
     /// The same, which keeps the call counted until it is dropped.
     #[must_use]
     pub fn counted(self, under_way: UnderWay) -> Self {
@@ -69,7 +78,7 @@ impl FrontBody {
 
 impl From<Kind> for FrontBody {
     fn from(kind: Kind) -> Self {
-        Self { kind, _under_way: None }
+        Self { kind, _under_way: None, record: None }
     }
 }
 
@@ -81,9 +90,35 @@ impl Body for FrontBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
-        match &mut self.kind {
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Passed { body, trailers } => loop {
+        let this = &mut *self;
+        let polled = this.kind.poll(context);
+        if let (Some(record), Poll::Ready(Some(ended))) = (&mut this.record, &polled) {
+            match ended {
+                Ok(frame) => {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    *record.ended.bytes_out.get_or_insert(0) += length;
+                }
+                // What had come is what the caller got.
+                Err(_) => record.ended.outcome = Some(Outcome::OutcomeUnknown),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kind.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.kind.size_hint()
+    }
+}
+
+impl Kind {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerFault>>> {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Passed { body, trailers } => loop {
                 match ready!(Pin::new(&mut *body).poll_frame(context)) {
                     Some(Ok(frame)) => {
                         if let Some(frame) = pass(frame, *trailers) {
@@ -93,8 +128,8 @@ impl Body for FrontBody {
                     other => return Poll::Ready(other),
                 }
             },
-            Kind::Handed { ended: true, .. } => Poll::Ready(None),
-            Kind::Handed { pieces, ended } => Poll::Ready(match ready!(pieces.poll_recv(context)) {
+            Self::Handed { ended: true, .. } => Poll::Ready(None),
+            Self::Handed { pieces, ended } => Poll::Ready(match ready!(pieces.poll_recv(context)) {
                 Some(Ok(Some(frame))) => Some(Ok(frame)),
                 other => {
                     *ended = true;
@@ -102,7 +137,7 @@ impl Body for FrontBody {
                     other.unwrap_or_else(|| Err(gone())).err().map(Err)
                 }
             }),
-            Kind::Rewritten { body, rewriter, trailers, held } => loop {
+            Self::Rewritten { body, rewriter, trailers, held } => loop {
                 if let Some(frame) = held.take() {
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -131,20 +166,20 @@ impl Body for FrontBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Whole(bytes) => bytes.is_none(),
-            Kind::Passed { body, .. } => body.is_end_stream(),
-            Kind::Handed { ended, .. } => *ended,
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Passed { body, .. } => body.is_end_stream(),
+            Self::Handed { ended, .. } => *ended,
             // The rewriter may hold something back; only the end itself tells.
-            Kind::Rewritten { .. } => false,
+            Self::Rewritten { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Kind::Passed { body, .. } => body.size_hint(),
-            Kind::Handed { .. } | Kind::Rewritten { .. } => SizeHint::default(),
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Passed { body, .. } => body.size_hint(),
+            Self::Handed { .. } | Kind::Rewritten { .. } => SizeHint::default(),
         }
     }
 }

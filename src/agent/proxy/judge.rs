@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::identity::{Expected, Verdict};
-use super::{Means, Proxy, problems};
+use super::{Made, Proxy, problems};
 use crate::agent::credentials::{Credential, Keeper, Refusal};
 use crate::agent::policy::{Identity, Permit};
 use crate::agent::upstream::AnswerBody;
@@ -53,15 +53,15 @@ impl Proxy {
         permit: &Permit,
         expected: Expected<'_>,
         answer: &Response<AnswerBody>,
-        means: &Means<'_>,
+        made: Made<'_>,
     ) -> Result<Judged, Problem> {
         let (status, headers) = (answer.status(), answer.headers());
         self.can_pass(permit, status, headers)?;
         let verdict = expected.judge(status, headers);
-        match (verdict, means.credential) {
+        match (verdict, made.credential) {
             (Verdict::Right, _) | (Verdict::Refused, None) => Ok(Judged::Passes),
             (verdict, Some(credential)) if credential.keeper().is_some() => {
-                Box::pin(self.ask_keeper(permit, verdict, status, headers, credential, means)).await
+                Box::pin(self.ask_keeper(permit, verdict, status, headers, credential, made)).await
             }
             (Verdict::Refused, Some(credential)) => {
                 if Box::pin(self.verdicts.is_dead(&self.upstream, credential)).await {
@@ -69,8 +69,8 @@ impl Proxy {
                 }
                 Ok(Judged::Passes)
             }
-            (Verdict::Nobody, _) => Err(self.mismatch(permit, "anonymous", means)),
-            (Verdict::Wrong(seen), _) => Err(self.mismatch(permit, &seen, means)),
+            (Verdict::Nobody, _) => Err(self.mismatch(permit, "anonymous", made)),
+            (Verdict::Wrong(seen), _) => Err(self.mismatch(permit, &seen, made)),
         }
     }
 
@@ -81,7 +81,7 @@ impl Proxy {
         status: StatusCode,
         headers: &HeaderMap,
         credential: &Credential,
-        means: &Means<'_>,
+        made: Made<'_>,
     ) -> Result<Judged, Problem> {
         let Some(keeper) = credential.keeper() else { return Ok(Judged::Passes) };
         match verdict {
@@ -91,14 +91,17 @@ impl Proxy {
                 Refusal::Renewed(renewed) => Ok(Judged::Renewed(renewed)),
                 Refusal::Lost(problem) => Err(*problem),
             },
-            Verdict::Nobody => match keeper.refused(credential).await {
-                // Whatever else was done was done by nobody: it must not look as if it had not been.
-                Refusal::Renewed(renewed) if permit.method().is_safe() => Ok(Judged::Renewed(renewed)),
-                Refusal::Lost(problem) if permit.method().is_safe() => Err(*problem),
-                _ => Err(self.mismatch(permit, "anonymous", means)),
-            },
+            Verdict::Nobody => {
+                // What nobody was refused was not done; all else may have been, and must not look as if it had not.
+                let harmless = permit.method().is_safe() || status.is_client_error();
+                match keeper.refused(credential).await {
+                    Refusal::Renewed(renewed) if harmless => Ok(Judged::Renewed(renewed)),
+                    Refusal::Lost(problem) if harmless => Err(*problem),
+                    _ => Err(self.mismatch(permit, "anonymous", made)),
+                }
+            }
             Verdict::Wrong(_) if renamed(keeper, credential, status, headers).await => Ok(Judged::Passes),
-            Verdict::Wrong(seen) => Err(self.mismatch(permit, &seen, means)),
+            Verdict::Wrong(seen) => Err(self.mismatch(permit, &seen, made)),
         }
     }
 
@@ -119,11 +122,11 @@ impl Proxy {
         Ok(())
     }
 
-    fn mismatch(&self, permit: &Permit, seen: &str, means: &Means<'_>) -> Problem {
-        let user = means.credential.map_or("anonymous", Credential::user);
+    fn mismatch(&self, permit: &Permit, seen: &str, made: Made<'_>) -> Problem {
+        let user = made.credential.map_or("anonymous", Credential::user);
         let seen: String = seen.chars().take(80).collect();
         tracing::warn!(
-            request = %means.request_id, upstream = %permit.upstream(), expected = user, seen,
+            request = %made.request_id, upstream = %permit.upstream(), expected = user, seen,
             "an answer was made as another user and withheld"
         );
         let person = matches!(permit.identity(), Identity::User);

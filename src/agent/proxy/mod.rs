@@ -29,6 +29,7 @@ pub use problems::too_large;
 pub use rewrite::{Links, Rewriter};
 pub use verdicts::Verdicts;
 
+use crate::agent::audit::{Answered, UnderWay};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::Permit;
 use crate::agent::upstream::{AnswerBody, BoxError, Outbound, Outgoing, Upstream};
@@ -44,6 +45,21 @@ pub struct Means<'a> {
     pub links: Option<Links>,
     /// For the log.
     pub request_id: RequestId,
+    /// The record of it: made before the call leaves where it may act, and completed with its answer's last byte.
+    pub record: UnderWay,
+}
+
+/// As whom a call is made, and which call it is.
+#[derive(Clone, Copy)]
+struct Made<'a> {
+    credential: Option<&'a Credential>,
+    request_id: RequestId,
+}
+
+impl<'a> Made<'a> {
+    fn with(self, credential: &'a Credential) -> Self {
+        Self { credential: Some(credential), ..self }
+    }
 }
 
 /// Sends calls to one upstream.
@@ -68,12 +84,34 @@ impl Proxy {
         &self.upstream
     }
 
-    /// Sends the call and gives the upstream's own answer, or says why there is none.
+    /// Sends the call and gives the upstream's own answer, or says why there is none. Either is recorded.
     pub async fn forward<B>(
         &self,
         permit: Permit,
         request: Request<B>,
-        means: Means<'_>,
+        mut means: Means<'_>,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.make(permit, request, &mut means).await {
+            Ok(response) => {
+                means.record.ended.result = Some(Answered::Status(response.status().as_u16()));
+                Ok(response.map(|body| body.recorded(means.record)))
+            }
+            Err(problem) => {
+                means.record.refused(&problem);
+                Err(problem)
+            }
+        }
+    }
+
+    async fn make<B>(
+        &self,
+        permit: Permit,
+        request: Request<B>,
+        means: &mut Means<'_>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -108,19 +146,23 @@ impl Proxy {
             Outgoing::new(body, prepared.length, limit, clock)
         };
         frame(&mut prepared, &body, method);
+        means.record.ended.bytes_in = if body.is_empty() { None } else { prepared.length };
+        let recorded = if method.is_safe() { means.record.check() } else { means.record.intent().await };
+        recorded.map_err(|fault| fault.problem())?;
+        let made = Made { credential: means.credential, request_id: means.request_id };
         let mut outbound =
             Outbound { method: method.clone(), target: target(&permit), headers: prepared.headers };
         let repeatable = body.is_empty() && matches!(*method, Method::GET | Method::HEAD);
-        let mut answer = self.exchange(&permit, &outbound, body, limit, &means).await?;
-        if let Judged::Renewed(credential) = self.judge(&permit, expected, &answer, &means).await? {
+        let mut answer = self.exchange(&permit, &outbound, body, limit, made).await?;
+        if let Judged::Renewed(credential) = self.judge(&permit, expected, &answer, made).await? {
             if !repeatable {
                 return Err(problems::renewed(&self.upstream));
             }
             drop(answer);
             outbound.headers.insert(header::AUTHORIZATION, credential.authorization().clone());
-            answer = Box::pin(self.once_more(&permit, &outbound, limit, &means, &credential)).await?;
+            answer = Box::pin(self.once_more(&permit, &outbound, limit, made.with(&credential))).await?;
         }
-        Ok(passed(answer, &permit, prepared.trailers, means.links))
+        Ok(passed(answer, &permit, prepared.trailers, means.links.take()))
     }
 
     async fn exchange(
@@ -129,10 +171,10 @@ impl Proxy {
         outbound: &Outbound,
         body: Outgoing,
         limit: u64,
-        means: &Means<'_>,
+        made: Made<'_>,
     ) -> Result<Response<AnswerBody>, Problem> {
         self.upstream.send(outbound, body, stick(permit)).await.map_err(|fault| {
-            tracing::debug!(request = %means.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
+            tracing::debug!(request = %made.request_id, upstream = %permit.upstream(), error = %fault, "no answer");
             problems::of(&fault, &outbound.method, &self.upstream, limit)
         })
     }
@@ -143,15 +185,12 @@ impl Proxy {
         permit: &Permit,
         outbound: &Outbound,
         limit: u64,
-        means: &Means<'_>,
-        credential: &Credential,
+        made: Made<'_>,
     ) -> Result<Response<AnswerBody>, Problem> {
-        let (links, request_id) = (None, means.request_id);
-        let means = Means { credential: Some(credential), links, request_id };
-        let expected = self.expected(permit, means.credential)?;
-        let answer =
-            self.exchange(permit, outbound, Outgoing::empty(self.upstream.clock()), limit, &means).await?;
-        match self.judge(permit, expected, &answer, &means).await? {
+        let expected = self.expected(permit, made.credential)?;
+        let nothing = Outgoing::empty(self.upstream.clock());
+        let answer = self.exchange(permit, outbound, nothing, limit, made).await?;
+        match self.judge(permit, expected, &answer, made).await? {
             Judged::Passes => Ok(answer),
             Judged::Renewed(_) => Err(problems::renewed(&self.upstream)),
         }

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::common::report::{Exit, Report};
 pub use client::Client;
 pub use server::{BindFault, Server};
 
@@ -26,16 +27,29 @@ pub enum Right {
     Change,
 }
 
+/// The user at the other end, as the kernel says; in the extensions of a request over the admin socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerUid(pub u32);
+
 /// An argument of every handler that changes something: turns away those who may only read.
 #[derive(Debug, Clone, Copy)]
-pub struct MayChange(());
+pub struct MayChange {
+    uid: Option<u32>,
+}
+
+impl MayChange {
+    /// Who changes something, for the audit.
+    pub fn by(self) -> String {
+        self.uid.map_or_else(|| "unknown".to_owned(), |uid| format!("uid {uid}"))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for MayChange {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
         if parts.extensions.get() == Some(&Right::Change) {
-            return Ok(Self(()));
+            return Ok(Self { uid: parts.extensions.get::<PeerUid>().map(|peer| peer.0) });
         }
         Err(Refused::new(StatusCode::FORBIDDEN, "you may look at this daemon, not change it")
             .with_remedy("Run this as root (sudo) or as the daemon's own user."))
@@ -62,6 +76,27 @@ impl Refused {
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+}
+
+impl From<Refused> for Report {
+    /// The same refusal where no socket lies in between.
+    fn from(refused: Refused) -> Self {
+        let report = Self::new(exit_of(refused.status), refused.what);
+        match refused.remedy {
+            Some(remedy) => report.with_remedy(remedy),
+            None => report,
+        }
+    }
+}
+
+fn exit_of(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::FORBIDDEN => Exit::Permission,
+        StatusCode::CONFLICT => Exit::CannotCreate,
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Temporary,
+        status if status.is_client_error() => Exit::Data,
+        _ => Exit::Software,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use axum::Router;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::Right;
+use super::{PeerUid, Right};
 use crate::common::tasks::Tasks;
 use crate::net::pages::{self, Accept};
 
@@ -80,9 +80,9 @@ impl Server {
         pages::answer(&self, router, tasks, pages::Manner::LOCAL).await;
     }
 
-    fn right(&self, stream: &UnixStream) -> Right {
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 || peer.uid() == self.owner => Right::Change,
+    fn right(&self, peer: Option<PeerUid>) -> Right {
+        match peer {
+            Some(PeerUid(uid)) if uid == 0 || uid == self.owner => Right::Change,
             _ => Right::Read,
         }
     }
@@ -90,10 +90,11 @@ impl Server {
 
 impl Accept for Server {
     type Io = UnixStream;
-    async fn next(&self) -> io::Result<(UnixStream, Right)> {
+    async fn next(&self) -> io::Result<(UnixStream, Right, Option<PeerUid>)> {
         let (stream, _) = self.listener.accept().await?;
-        let right = self.right(&stream);
-        Ok((stream, right))
+        let peer = stream.peer_cred().ok().map(|peer| PeerUid(peer.uid()));
+        let right = self.right(peer);
+        Ok((stream, right, peer))
     }
 }
 

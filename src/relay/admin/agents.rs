@@ -11,7 +11,7 @@ use super::{Inner, Operations, store_failed};
 use crate::common::ids::AgentId;
 use crate::net::local::{MayChange, Refused};
 use crate::relay::registry::Live;
-use crate::relay::store::{Agent, Alarm, Role};
+use crate::relay::store::{Agent, Alarm, Anchor, Role};
 use crate::tunnel::code::{CloseCode, DrainCode};
 
 /// Every agent with its tunnels and alarms, for `agents` and the operator port.
@@ -19,8 +19,10 @@ pub async fn overview(operations: &Operations) -> Result<Value, Refused> {
     let inner = &operations.0;
     let agents = inner.store.agents().await.map_err(|fault| store_failed(&fault))?;
     let alarms = inner.store.alarms().await.map_err(|fault| store_failed(&fault))?;
+    let anchors = inner.store.anchors().await.map_err(|fault| store_failed(&fault))?;
     let sessions = inner.registry.sessions();
-    let agents: Vec<Value> = agents.iter().map(|agent| describe(agent, &sessions, &alarms)).collect();
+    let describe = |agent: &Agent| describe(agent, &sessions, &alarms, anchors.get(&agent.id));
+    let agents: Vec<Value> = agents.iter().map(describe).collect();
     Ok(json!({ "agents": agents }))
 }
 
@@ -35,7 +37,8 @@ pub(super) async fn show(
     let inner = &operations.0;
     let agent = find(inner, &id).await?;
     let alarms = inner.store.alarms().await.map_err(|fault| store_failed(&fault))?;
-    Ok(Json(describe(&agent, &inner.registry.sessions(), &alarms)))
+    let anchors = inner.store.anchors().await.map_err(|fault| store_failed(&fault))?;
+    Ok(Json(describe(&agent, &inner.registry.sessions(), &alarms, anchors.get(&agent.id))))
 }
 
 pub(super) async fn drain(
@@ -120,7 +123,7 @@ async fn find(inner: &Inner, id: &str) -> Result<Agent, Refused> {
     }
 }
 
-fn describe(agent: &Agent, sessions: &[Live], alarms: &[Alarm]) -> Value {
+fn describe(agent: &Agent, sessions: &[Live], alarms: &[Alarm], anchor: Option<&Anchor>) -> Value {
     let tunnels: Vec<&Live> = sessions.iter().filter(|live| live.session.agent == agent.id).collect();
     let state = match (agent.revoked_at, tunnels.as_slice()) {
         (Some(_), _) => "revoked",
@@ -157,6 +160,13 @@ fn describe(agent: &Agent, sessions: &[Live], alarms: &[Alarm]) -> Value {
         "upstreams": upstreams,
         "tunnels": tunnels,
         "alarms": alarms,
+        "audit": anchor.map(|anchor| json!({
+            "number": anchor.head.number,
+            "head": anchor.head.head,
+            "time": anchor.head.time,
+            "signature": anchor.head.signature,
+            "seen": anchor.seen,
+        })),
     })
 }
 

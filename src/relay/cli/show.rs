@@ -66,7 +66,7 @@ pub(super) fn enrol(answer: &Value) -> String {
 
 pub(super) fn agents(answer: &Value) -> String {
     let mut rows = vec![row(&[
-        "SITE", "AGENT", "ROLE", "STATE", "TUNNELS", "CALLS", "RTT", "FROM", "SOFTWARE", "ALARMS",
+        "SITE", "AGENT", "ROLE", "STATE", "TUNNELS", "CALLS", "RTT", "FROM", "SOFTWARE", "AUDIT", "ALARMS",
     ])];
     for agent in list(answer, "agents") {
         let tunnels = list(agent, "tunnels");
@@ -85,6 +85,7 @@ pub(super) fn agents(answer: &Value) -> String {
             round_trip,
             from,
             text(agent, "software"),
+            agent.get("audit").map_or_else(|| "-".to_owned(), |audit| text(audit, "number")),
             alarms.join(","),
         ]);
     }
@@ -122,6 +123,12 @@ pub(super) fn agent(answer: &Value) -> String {
             text(tunnel, "bytes_out"),
         );
         rows.push(vec![format!("tunnel {}:", text(tunnel, "slot")), about]);
+    }
+    if let Some(audit) = answer.get("audit").filter(|audit| audit.is_object()) {
+        // In the form that `outhaul-agent audit verify --anchor` takes.
+        let about =
+            format!("{}:{} seen {}", text(audit, "number"), text(audit, "head"), time(audit.get("seen")));
+        rows.push(vec!["audit head:".to_owned(), about]);
     }
     for alarm in list(answer, "alarms") {
         let about = format!(

@@ -1,6 +1,6 @@
 //! An agent's connection: upgrade, handshake, and its tunnel for as long as it lasts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -9,11 +9,13 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::anchor::Keeper;
 use super::connection::{Connection, Socket};
 use super::route::{Host, authority};
 use crate::common::ids::{AgentId, RequestId};
 use crate::common::problem::{Code, Problem};
 use crate::identity::handshake::transcript::Exporter;
+use crate::identity::keys::PublicKey;
 use crate::net::tls::exporter;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
 use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
@@ -142,7 +144,17 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
     };
     inner.metrics.handshake_ended("connected");
     let status = Arc::new(AgentStatus::default());
-    let acceptor = Arc::new(RelaySide { status: Arc::clone(&status) });
+    let anchors = PublicKey::from_slice(&connected.agent.public_key).ok().map(|key| {
+        Arc::new(Keeper {
+            agent: connected.agent.id,
+            key,
+            store: inner.gate.store.clone(),
+            clock: inner.clock.clone(),
+            tasks: inner.tasks.clone(),
+            last: Mutex::default(),
+        })
+    });
+    let acceptor = Arc::new(RelaySide { status: Arc::clone(&status), anchors });
     let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
     let tunnel = Tunnel::start(socket, End::Relay, settings, clock, &inner.tasks, acceptor);
     Some(Taken { connected, status, tunnel })
@@ -186,6 +198,7 @@ async fn check_again(connection: &Connection, id: AgentId, tunnel: &Tunnel) {
 /// What an agent may do on its own: tell its status. It opens no streams here yet.
 struct RelaySide {
     status: Arc<AgentStatus>,
+    anchors: Option<Arc<Keeper>>,
 }
 
 impl Acceptor for RelaySide {
@@ -198,6 +211,9 @@ impl Acceptor for RelaySide {
     }
     fn status(&self, payload: Bytes) {
         self.status.take(&payload);
+        if let (Some(keeper), Some(head)) = (&self.anchors, self.status.audit()) {
+            keeper.take(head);
+        }
     }
     fn draining(&self, _: DrainCode, _: String) {
         // The registry asks the tunnel whether it is usable before each call.

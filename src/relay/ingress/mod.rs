@@ -6,6 +6,7 @@
 
 mod accept;
 mod agent;
+mod anchor;
 mod body;
 mod caller;
 mod connection;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::lock;
+use crate::identity::audit_head::SignedHead;
 
 /// An application at the site, as its agent sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ struct Told {
     version: String,
     #[serde(default)]
     upstreams: BTreeMap<String, UpstreamStatus>,
+    /// Of an agent that keeps an audit.
+    #[serde(default)]
+    audit: Option<SignedHead>,
 }
 
 impl AgentStatus {
@@ -51,6 +55,11 @@ impl AgentStatus {
             Ok(told) => *lock(&self.0) = told,
             Err(error) => tracing::debug!(%error, "a STATUS frame could not be read"),
         }
+    }
+
+    /// The head of its audit chain, as it says; nobody has checked the signature yet.
+    pub fn audit(&self) -> Option<SignedHead> {
+        lock(&self.0).audit
     }
 
     /// Whether a standby may take calls to an upstream.

@@ -10,6 +10,10 @@ use crate::common::ids::AgentId;
 pub enum AlarmKind {
     /// Somebody connected with an agent's key and a stale join state: there are two copies of it.
     CloneSuspected,
+    /// An agent's audit has fewer records than it had.
+    AuditWentBack,
+    /// An agent's audit has other records than it had.
+    AuditRewritten,
 }
 
 impl AlarmKind {
@@ -17,6 +21,8 @@ impl AlarmKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CloneSuspected => "clone-suspected",
+            Self::AuditWentBack => "audit-went-back",
+            Self::AuditRewritten => "audit-rewritten",
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What the relay must not forget: sites, registrations, agents, join states, alarms. One SQLite file.
+//! What the relay must not forget: sites, registrations, agents, join states, alarms, audit heads. One SQLite file.
 //!
 //! A [`Worker`] owns it, so a thousand agents that return together share a commit. An answer is given only after
 //! that. Each table has a file; nothing of a call's content is ever here.
 
 mod agents;
 mod alarms;
+mod anchors;
 mod join_states;
 mod registrations;
 mod sites;
@@ -19,6 +20,7 @@ use crate::sqlite::migrations::{self, MigrationFault};
 use crate::sqlite::{Worker, WorkerFault, own_alone, signed as seconds, unsigned};
 pub use agents::{Agent, NewAgent, Role};
 pub use alarms::{Alarm, AlarmKind};
+pub use anchors::Anchor;
 pub use registrations::{Enrolled, Registration, TokenFault};
 pub use sites::Site;
 
@@ -107,7 +109,7 @@ impl Store {
 }
 
 /// In order; a released one is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("001_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001_first.sql"), include_str!("002_audit_anchors.sql")];
 /// How long SQLite waits for another process, such as a backup.
 const BUSY: Duration = Duration::from_secs(5);
 #[cfg(test)]

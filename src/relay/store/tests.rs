@@ -1,7 +1,9 @@
 use super::*;
 use crate::common::ids::{AgentId, SiteName};
+use crate::identity::audit_head::{ChainHead, SignedHead, Succession};
 use crate::identity::encoded::Encoded;
 use crate::identity::handshake::join::{CloneFault, Join};
+use crate::identity::keys::SigningKey;
 
 fn site(name: &str) -> SiteName {
     name.parse().unwrap()
@@ -144,6 +146,26 @@ async fn alarms_are_counted_and_cleared() {
     assert_eq!((alarms.len(), alarms[0].count, alarms[0].first_at, alarms[0].last_at), (1, 2, 300, 400));
     bench.store.clear_alarms(agent).await.unwrap();
     assert!(bench.store.alarms().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_highest_audit_head_of_an_agent_is_kept() {
+    let bench = Bench::new().await;
+    let secret = bench.register(1, Role::Active).await;
+    let agent = bench.enrol(secret, new_agent(1), 200).await.unwrap().id;
+    let (key, _) = SigningKey::generate().unwrap();
+    let head = |number, byte| SignedHead::sign(agent, &key, number, ChainHead([byte; 32]), 5);
+    let keep = async |head, now| bench.store.keep_anchor(agent, head, now).await.unwrap();
+    assert_eq!(keep(head(7, 7), 300).await, (Succession::Newer, None));
+    let kept = Anchor { head: head(7, 7), seen: 300 };
+    assert_eq!(keep(head(7, 7), 400).await, (Succession::Same, Some(kept)));
+    assert_eq!(keep(head(7, 8), 400).await, (Succession::Rewritten, Some(kept)));
+    assert_eq!(keep(head(6, 6), 400).await, (Succession::WentBack, Some(kept)));
+    assert_eq!(bench.store.anchors().await.unwrap()[&agent], kept, "the highest is what it is held to");
+    assert_eq!(keep(head(8, 8), 500).await, (Succession::Newer, Some(kept)));
+    assert_eq!(bench.store.anchors().await.unwrap()[&agent], Anchor { head: head(8, 8), seen: 500 });
+    bench.store.remove_site(site("acme")).await.unwrap();
+    assert!(bench.store.anchors().await.unwrap().is_empty(), "it goes with its agent");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 use crate::support::pki::write_private;
-use crate::support::store::{callers_in, store_in};
+use crate::support::store::{callers_in, store_in, write_audit};
 
 /// A site with one upstream, `jira`.
 pub(super) struct World {
@@ -87,14 +87,15 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let tasks = Tasks::new();
     let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
     let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
-    let (callers, [key]) = callers_in(folder.path(), ["bot"]);
+    let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
+    write_audit(&audit, &tasks);
     let callers = Arc::new(callers);
     let secret = folder.path().join("pat");
     write_private(&secret, "pat-reader\n");
     let reader = credentials::Config {
         name: "reader".parse().unwrap(),
         user: "Reader@corp".to_owned(),
-        proof: Proof::Pat(SecretRef::File(secret)),
+        proof: Proof::Pat(SecretRef::File(secret).into()),
     };
     let place = Place { file: "agent.toml".into(), line: 1 };
     let rule = |allow: &str, identity| {
@@ -121,7 +122,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
-    let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone());
+    let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit);
     World { front, site, upstream, pause, metrics, key, folder, tasks }
 }
 

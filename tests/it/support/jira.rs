@@ -79,6 +79,13 @@ impl Jira {
         self.order(Method::POST, path, "").await;
     }
 
+    /// Asks the control interface, and reads the answer.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &str) -> Value {
+        let answer = exchange(method, &format!("{}{path}", self.control), None, body).await;
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+        answer.json()
+    }
+
     /// How many calls each node has had; asking for `/status` is none.
     pub(crate) async fn calls(&self) -> Vec<u64> {
         let state = exchange(Method::GET, &format!("{}/state", self.control), None, "").await.json();

@@ -1,7 +1,9 @@
 //! One file a table, or a family of them: typed rows in, typed rows out.
 
+pub mod audit;
 pub mod callers;
 pub mod identity;
 pub mod joins;
 pub mod links;
 pub mod mappings;
+pub mod services;
