@@ -64,7 +64,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
-    let mut live = Live::new(config.clone(), callers.clone(), mappings, stored, clock.clone(), &tasks)?;
+    let mut live =
+        Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(ledger.clone(), tasks.clone());
@@ -140,7 +141,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     };
     tasks.spawn("pause watch", async move { pause.watch(token, by_hand).await });
     tasks.spawn("status to the relay", tell(connection, site, audit.clone(), tasks.clone()));
-    let (routes, group) = (admin::router(house.clone()), tasks.clone());
+    let routes = admin::router(house.clone()).merge(admin::links::router(mappings));
+    let group = tasks.clone();
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
