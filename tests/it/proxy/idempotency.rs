@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::support::eventually;
+use crate::support::store::remembered_in;
 
 const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Two: a\r\nX-Two: b\r\n\
                        Set-Cookie: s=1\r\nContent-Length: 10\r\n\r\n{\"id\":\"1\"}";
@@ -18,7 +19,8 @@ fn remembering(address: SocketAddr, limits: Limits) -> (World, Ledger, Clock) {
     let clock = Clock::manual();
     let ledger = Ledger::new(limits, clock.clone());
     let mut world = world(&[address], |_| {});
-    world.front = world.front.clone().remembering(ledger.clone(), world.tasks.clone());
+    let remembered = remembered_in(world.store.clone(), ledger.clone(), clock.clone());
+    world.front = world.front.clone().remembering(remembered, world.tasks.clone());
     (world, ledger, clock)
 }
 

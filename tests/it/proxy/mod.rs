@@ -53,6 +53,7 @@ pub(super) struct World {
     pub(super) pause: Pause,
     pub(super) metrics: CallMetrics,
     pub(super) key: String,
+    pub(super) store: Store,
     folder: tempfile::TempDir,
     tasks: Tasks,
 }
@@ -90,6 +91,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
     write_audit(&audit, &tasks);
     let callers = Arc::new(callers);
+    let store = store_in(&folder.path().join("people"));
     let secret = folder.path().join("pat");
     write_private(&secret, "pat-reader\n");
     let reader = credentials::Config {
@@ -117,13 +119,13 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
-        mappings: Mappings::start(store_in(&folder.path().join("people")), Clock::system(), &tasks),
+        mappings: Mappings::start(store.clone(), Clock::system(), &tasks),
         options: [("bot".parse().unwrap(), options)].into(),
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
     let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit);
-    World { front, site, upstream, pause, metrics, key, folder, tasks }
+    World { front, site, upstream, pause, metrics, key, folder, store, tasks }
 }
 
 impl World {
