@@ -15,6 +15,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod mapping;
+mod keys;
 mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]

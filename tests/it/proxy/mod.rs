@@ -6,6 +6,7 @@ mod connections;
 mod crowd;
 mod fields;
 mod idempotency;
+mod idempotency_store;
 mod identity;
 mod jql;
 mod links;
@@ -31,6 +32,7 @@ use outhaul::agent::mapping::Mappings;
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
 use outhaul::agent::proxy::Proxy;
+use outhaul::agent::store::Store;
 use outhaul::agent::upstream::{BoxError, Config, Upstream};
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::RequestId;
@@ -139,11 +141,19 @@ impl World {
     }
 
     /// The same in path form, below a route such as `/s/acme`.
-    pub(super) async fn call_on<B>(&self, route: &str, mut request: Request<B>) -> Response<FrontBody>
+    pub(super) async fn call_on<B>(&self, route: &str, request: Request<B>) -> Response<FrontBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        match self.front.clone().call(self.arrived(route, request)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The request as the front gets it.
+    pub(super) fn arrived<B>(&self, route: &str, mut request: Request<B>) -> Request<B> {
         let target = format!("{route}{}", request.uri());
         let authority = "acme.relay.example:8443".to_owned();
         let arrival = Arrival {
@@ -158,10 +168,7 @@ impl World {
         request.extensions_mut().insert(arrival);
         let bearer = format!("Bearer {}", self.key).parse().unwrap();
         request.headers_mut().entry(header::AUTHORIZATION).or_insert(bearer);
-        match self.front.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        request
     }
 
     /// Puts the policy in force that a configuration with these tables has.
