@@ -54,11 +54,16 @@ impl Restarted {
         self.world.store.call(narrow).await.unwrap();
     }
 
-    /// Whether the store refuses to be written, as on a disk that became read-only.
-    async fn read_only(&self, on: bool) {
-        let switch = move |session: &Session<'_>| {
-            session.connection().pragma_update(None, "query_only", on).map_err(StoreFault::from)
+    /// Whether SQLite refuses each write to the table; what lies there it still gives.
+    async fn takes_nothing(&self, on: bool) {
+        let sql = if on {
+            "CREATE TEMP TRIGGER no_new BEFORE INSERT ON idempotency BEGIN SELECT RAISE(ABORT, 'refused'); END;
+             CREATE TEMP TRIGGER no_end BEFORE UPDATE ON idempotency BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER no_new; DROP TRIGGER no_end"
         };
+        let switch =
+            move |session: &Session<'_>| session.connection().execute_batch(sql).map_err(StoreFault::from);
         self.world.store.call(switch).await.unwrap();
     }
 }
@@ -202,7 +207,7 @@ async fn where_the_store_takes_nothing_no_call_with_a_key_leaves() {
     let upstream = open(CREATED).await;
     let site = Restarted::first(&upstream);
     assert_eq!(send(&site.world, "before", "{}").await.status, 201);
-    site.read_only(true).await;
+    site.takes_nothing(true).await;
     for _ in 0..2 {
         let refused = send(&site.world, "k", "{}").await;
         assert_eq!((refused.status, refused.problem()), (503, problem("store-unavailable", "not-sent", "after")));
@@ -213,8 +218,19 @@ async fn where_the_store_takes_nothing_no_call_with_a_key_leaves() {
     assert!(send(&site.world, "before", "{}").await.headers.contains_key("outhaul-replayed"));
     assert_eq!(kept(&site.ledger).0, 1);
     assert_eq!(upstream.seen.requests(), 1);
-    site.read_only(false).await;
+    site.takes_nothing(false).await;
     assert_eq!(send(&site.world, "k", "{}").await.status, 201);
+    assert_eq!(upstream.seen.requests(), 2);
+    // A file that became read-only begins no transaction: then neither is given what it knows.
+    let read_only = |session: &Session<'_>| {
+        session.connection().pragma_update(None, "query_only", true).map_err(StoreFault::from)
+    };
+    site.world.store.call(read_only).await.unwrap();
+    for key in ["k", "new"] {
+        let refused = send(&site.world, key, "{}").await;
+        assert_eq!(refused.problem(), problem("store-unavailable", "not-sent", "after"));
+        assert_eq!(document(&refused)["first_request_id"].is_string(), key == "k");
+    }
     assert_eq!(upstream.seen.requests(), 2);
 }
 
@@ -229,7 +245,7 @@ async fn a_store_that_fails_under_a_call_costs_its_answer_and_never_its_key() {
     });
     let patience = Duration::from_secs(10);
     eventually("the upstream has it", patience, async || upstream.seen.requests() == 1).await;
-    site.read_only(true).await;
+    site.takes_nothing(true).await;
     upstream.gate.add_permits(1);
     // The caller gets its answer all the same.
     let answer = read(made.await.unwrap().unwrap()).await;
@@ -237,7 +253,7 @@ async fn a_store_that_fails_under_a_call_costs_its_answer_and_never_its_key() {
     let again = send(&site.world, "k", "{}").await;
     assert_eq!(again.problem(), problem("idempotency-answer-gone", "answered", "never"));
     assert_eq!(document(&again)["answered"], 201);
-    site.read_only(false).await;
+    site.takes_nothing(false).await;
     // The next process knows only that it was under way.
     let site = site.again(Clock::manual());
     assert_eq!(send(&site.world, "k", "{}").await.problem(), problem("internal", "outcome-unknown", "never"));
