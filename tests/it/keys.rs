@@ -60,13 +60,20 @@ async fn a_killed_agent_sends_no_call_with_a_key_again() {
         assert_eq!(status["idempotency"]["keys"], 2);
         assert!(status["idempotency"]["answer_bytes"].as_u64().unwrap() > 100);
         let again = comment(&site, 0, "answered", &body).await;
-        assert_eq!((again.status, again.headers["outhaul-replayed"].to_str().unwrap()), (answered.status, "true"));
+        assert_eq!(
+            (again.status, again.headers["outhaul-replayed"].to_str().unwrap()),
+            (answered.status, "true")
+        );
         assert_eq!(again.json(), answered.json());
         assert_eq!(again.headers["x-ausername"], "reader");
         assert_eq!(comment(&site, 0, "answered", "{}").await.problem(), Some("idempotency-mismatch"));
         let cut = comment(&site, 60_000, "cut", &body).await;
         let document = cut.json();
-        assert_eq!((&document["outcome"], &document["replayed"]), (&json!("outcome-unknown"), &json!(true)), "{cut:?}");
+        assert_eq!(
+            (&document["outcome"], &document["replayed"]),
+            (&json!("outcome-unknown"), &json!(true)),
+            "{cut:?}"
+        );
         assert_eq!(document["retry"], "never");
         assert_eq!(upstream.seen().len(), 2);
     }

@@ -14,8 +14,8 @@ mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
-mod mapping;
 mod keys;
+mod mapping;
 mod net;
 mod once;
 #[path = "../vectors/read_paths.rs"]

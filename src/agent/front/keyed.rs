@@ -154,7 +154,6 @@ impl Keyed {
     {
         match entry {
             Entry::UnderWay(first) => Err(under_way(first)),
-            Entry::Mismatch(first) => Err(mismatch(first)),
             Entry::Full(full) => Err(no_room(full)),
             Entry::Finished(first, finished) if same_body(&finished, request, patience).await? => {
                 match &finished.unstored {
@@ -165,9 +164,11 @@ impl Keyed {
                     },
                 }
             }
-            Entry::Finished(first, _) => Err(mismatch(first)),
-            Entry::First(_) => Err(Problem::new(Code::Internal, "A first call was taken for a repeated one.")
-                .with_outcome(Outcome::NotSent)),
+            Entry::Mismatch(first) | Entry::Finished(first, _) => Err(mismatch(first)),
+            Entry::First(_) => {
+                Err(Problem::new(Code::Internal, "A first call was taken for a repeated one.")
+                    .with_outcome(Outcome::NotSent))
+            }
         }
     }
 }

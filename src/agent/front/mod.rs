@@ -307,7 +307,10 @@ fn nothing_here(path: &str) -> Problem {
 }
 
 fn remembers_nothing() -> Problem {
-    Problem::new(Code::StoreUnavailable, "The agent has nothing to remember a call with a key by; it was not made.")
+    Problem::new(
+        Code::StoreUnavailable,
+        "The agent has nothing to remember a call with a key by; it was not made.",
+    )
 }
 
 fn no_arrival() -> Problem {

@@ -85,7 +85,13 @@ mod tests {
         // One that could be sent again comes back as one that can't.
         let read = read_problem(&write_problem(&unknown(Code::UpstreamUnreachable))).unwrap();
         assert_eq!((read.retry, read.retry_after), (Retry::Never, None));
-        for nonsense in ["", "{}", "[]", r#"{"code":"no","status":500,"detail":""}"#, r#"{"code":"internal","status":1,"detail":""}"#] {
+        for nonsense in [
+            "",
+            "{}",
+            "[]",
+            r#"{"code":"no","status":500,"detail":""}"#,
+            r#"{"code":"internal","status":1,"detail":""}"#,
+        ] {
             assert_eq!(read_problem(nonsense), None, "{nonsense}");
         }
         assert_eq!(read_loss("x"), None);

@@ -328,7 +328,7 @@ fn what_an_earlier_process_knew_counts_and_is_forgotten_in_its_time() {
     let ledger = Ledger::new(limits(3, 9, 900), clock.clone());
     let id = RequestId::generate();
     // The second one's end lies further back than any clock reaches, the third's in the future.
-    for (key, age) in [("0", Duration::MAX), ("1", DAY - SECOND), ("2", Duration::ZERO)] {
+    for (key, age) in [("0", Duration::MAX), ("1", 86_399 * SECOND), ("2", Duration::ZERO)] {
         let earlier = Earlier {
             scope: scope("bot", key),
             first: id,
@@ -338,7 +338,11 @@ fn what_an_earlier_process_knew_counts_and_is_forgotten_in_its_time() {
         };
         ledger.restore(earlier, age);
     }
-    assert_eq!((ledger.usage().keys, ledger.usage().bytes), (3, 150), "remembered for too long, never too short");
+    assert_eq!(
+        (ledger.usage().keys, ledger.usage().bytes),
+        (3, 150),
+        "remembered for too long, never too short"
+    );
     assert!(matches!(ledger.begin(scope("bot", "3"), head("/a"), id), Entry::Full(Full::Keys(_))));
     assert_eq!(unstored(&ledger, "1"), None);
     let other = ledger.begin(scope("bot", "1"), head("/b"), id);
@@ -363,7 +367,9 @@ fn what_an_earlier_process_knew_counts_and_is_forgotten_in_its_time() {
 fn a_ticket_that_is_lost_leaves_an_unknown_outcome() {
     let ledger = Ledger::new(limits(9, 9, 900), Clock::manual());
     drop(ticket(&ledger, "1"));
-    assert!(matches!(unstored(&ledger, "1"), Some(Outcome::Unknown(problem)) if problem.code == Code::Internal));
+    assert!(
+        matches!(unstored(&ledger, "1"), Some(Outcome::Unknown(problem)) if problem.code == Code::Internal)
+    );
     let mut freed = ticket(&ledger, "2");
     freed.free();
     drop(freed);

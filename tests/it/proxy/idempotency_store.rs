@@ -37,7 +37,8 @@ impl Restarted {
 
     async fn rows(&self) -> i64 {
         let count = |session: &Session<'_>| {
-            let count = session.connection().query_row("SELECT count(*) FROM idempotency", [], |row| row.get(0));
+            let count =
+                session.connection().query_row("SELECT count(*) FROM idempotency", [], |row| row.get(0));
             count.map_err(StoreFault::from)
         };
         self.world.store.call(count).await.unwrap()
@@ -210,7 +211,10 @@ async fn where_the_store_takes_nothing_no_call_with_a_key_leaves() {
     site.takes_nothing(true).await;
     for _ in 0..2 {
         let refused = send(&site.world, "k", "{}").await;
-        assert_eq!((refused.status, refused.problem()), (503, problem("store-unavailable", "not-sent", "after")));
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (503, problem("store-unavailable", "not-sent", "after"))
+        );
         assert_eq!(document(&refused)["fault"], "agent");
         assert_eq!(refused.headers["retry-after"], "30");
     }
@@ -263,7 +267,8 @@ async fn a_store_that_fails_under_a_call_costs_its_answer_and_never_its_key() {
 #[tokio::test]
 async fn a_full_disk_stops_calls_with_a_key_and_sends_none_twice() {
     let body: &'static str = Box::leak(
-        format!("HTTP/1.1 201 Created\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000)).into_boxed_str(),
+        format!("HTTP/1.1 201 Created\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000))
+            .into_boxed_str(),
     );
     let upstream = open(body).await;
     let site = Restarted::first(&upstream);

@@ -176,8 +176,7 @@ impl Store {
     /// What the process before this one left under way came to an unknown end; says how many.
     pub async fn give_up_keys(&self, now: u64) -> Result<usize, StoreFault> {
         self.call(move |session| {
-            let given_up =
-                "UPDATE idempotency SET state = 'unknown', ended = ?1 WHERE state = 'in-flight'";
+            let given_up = "UPDATE idempotency SET state = 'unknown', ended = ?1 WHERE state = 'in-flight'";
             Ok(session.connection().execute(given_up, [signed(now)])?)
         })
         .await
