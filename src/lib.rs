@@ -9,12 +9,14 @@
 //! - [`common`]: identifiers, secrets, time, limits, problem documents. No input or output.
 //! - [`config`], [`telemetry`], [`terminal`], [`tunnel`]: reading files into values; logs and metrics; what both
 //!   command lines share; the protocol as a pure state machine.
+//! - [`hardening`]: what keeps both programs' memory to themselves.
 //! - [`sqlite`]: the thread that both programs' stores stand on.
 //! - [`net`], [`identity`]: the only room that opens sockets; keys, enrolment and proofs.
 //! - [`agent`] and [`relay`]: the two programs. They never import each other.
 
 pub mod common;
 pub mod config;
+pub mod hardening;
 pub mod identity;
 pub mod net;
 #[cfg(any(feature = "agent", feature = "relay"))]

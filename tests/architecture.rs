@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// The floors that any room of the agent or the relay stands on.
-const GROUND: &[&str] = &["common", "config", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
+const GROUND: &[&str] =
+    &["common", "config", "hardening", "telemetry", "terminal", "tunnel", "sqlite", "net", "identity"];
 
 /// Room, and the rooms it may import. A room always may import itself; `*` is everything but the other program.
 const TABLE: &[(&str, &[&str])] = &[
     ("common", &[]),
     ("config", &["common"]),
+    ("hardening", &[]),
     ("telemetry", &["common"]),
     ("terminal", &["common"]),
     ("tunnel", &["common"]),
@@ -49,6 +51,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::links",
             "agent::mapping",
             "agent::policy",
             "agent::proxy",
@@ -58,6 +61,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("agent::connection", &["agent::front", "agent::store", "agent::counters"]),
     ("agent::counters", &["agent::policy"]),
+    // The command on its own, without a daemon: it puts the rooms together as `run` does.
+    (
+        "agent::credential",
+        &[
+            "agent::admin",
+            "agent::audit",
+            "agent::cli",
+            "agent::config",
+            "agent::credentials",
+            "agent::house",
+            "agent::store",
+            "agent::upstream",
+        ],
+    ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
     (
         "agent::front",
@@ -67,6 +84,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::links",
             "agent::mapping",
             "agent::pause",
             "agent::policy",
@@ -75,10 +93,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
-    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"]),
+    (
+        "agent::enrol",
+        &["agent::audit", "agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"],
+    ),
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::links", &["agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.

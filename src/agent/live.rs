@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
+use super::credentials::stored::StoredSecrets;
 use super::front::Site;
 use super::idempotency::Ledger;
 use super::mapping::Mappings;
@@ -37,12 +38,13 @@ impl Live {
         config: Config,
         callers: Arc<Callers>,
         mappings: Mappings,
+        stored: StoredSecrets,
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<Self, Report> {
         let verdicts = Arc::new(Verdicts::default());
         let upstreams = upstreams(&config, &HashMap::new(), &verdicts, &clock, tasks)?;
-        let credentials = Credentials::load(&config.services);
+        let credentials = Credentials::load_with(&config.services, stored);
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
@@ -142,7 +144,8 @@ mod tests {
         let callers = Arc::new(Callers::load(store.clone(), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
         let mappings = Mappings::start(store, Clock::system(), &tasks);
-        let mut live = Live::new(config(""), callers, mappings, Clock::system(), &tasks).unwrap();
+        let stored = StoredSecrets::default();
+        let mut live = Live::new(config(""), callers, mappings, stored, Clock::system(), &tasks).unwrap();
         let site = live.site();
         let jira: UpstreamName = "jira".parse().unwrap();
         let before = site.load().upstreams[&jira].upstream().clone();

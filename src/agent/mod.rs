@@ -10,11 +10,13 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod counters;
+pub mod credential;
 pub mod credentials;
 pub mod enrol;
 pub mod front;
 pub mod house;
 pub mod idempotency;
+pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
@@ -36,6 +38,8 @@ use cli::{Cli, Command};
 
 /// The program.
 pub fn main() -> ExitCode {
+    // Commands hold secrets too.
+    crate::hardening::harden();
     let cli = match terminal::parse::<Cli>() {
         Ok(cli) => cli,
         Err(code) => return code,
@@ -56,7 +60,9 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),
+        Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
+        Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
         Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),

@@ -16,8 +16,10 @@ use super::callers::Callers;
 use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
+use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, Running, StoreRoom};
+use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
@@ -42,6 +44,7 @@ use crate::tunnel::head::RequestHead;
 pub fn run(file: &Path) -> Result<(), Report> {
     let config = Config::load(file)?;
     logging::start(&config.log.filter, config.log.format).map_err(|text| Report::new(Exit::Config, text))?;
+    crate::hardening::tell();
     // One thread: a call is mostly waiting, and one thread has nothing to hand over.
     terminal::block_on(serve(file, config))
 }
@@ -62,14 +65,19 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let mut live = Live::new(config.clone(), callers.clone(), mappings, clock.clone(), &tasks)?;
+    let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
+    let mut live =
+        Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let desk = LinkDesk::new(store.clone(), mappings.clone(), config.pages.clone(), clock.clone(), &tasks);
+    let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
-        .remembering(remembered.clone(), tasks.clone());
+        .remembering(remembered.clone(), tasks.clone())
+        .linking(desk.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -117,6 +125,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
 
+    let in_force = site.clone();
     let house = Arc::new(Running {
         started,
         clock: clock.clone(),
@@ -129,6 +138,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
@@ -140,8 +150,13 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     };
     tasks.spawn("pause watch", async move { pause.watch(token, by_hand).await });
     tasks.spawn("status to the relay", tell(connection, site, audit.clone(), tasks.clone()));
-    let (routes, group) = (admin::router(house.clone()), tasks.clone());
+    let routes = admin::router(house.clone()).merge(admin::links::router(mappings));
+    let group = tasks.clone();
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
+    if let Some(listener) = link_pages {
+        let group = tasks.clone();
+        tasks.spawn("pages for people", async move { listener.serve(desk, &group).await });
+    }
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);

@@ -29,6 +29,7 @@ pub use run::{Relay, run};
 
 /// Entry point of `outhaul-relay`.
 pub fn main() -> ExitCode {
+    crate::hardening::harden();
     let cli: Cli = match terminal::parse() {
         Ok(cli) => cli,
         Err(code) => return code,

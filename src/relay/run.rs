@@ -36,6 +36,7 @@ use crate::tunnel::code::{CloseCode, DrainCode};
 pub fn run(config: &Config) -> Result<(), Report> {
     logging::start(&config.log.filter, config.log.format)
         .map_err(|fault| Report::new(Exit::Config, fault))?;
+    crate::hardening::tell();
     let runtime = match config.server.threads {
         1 => one_thread().build(),
         threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),

@@ -3,6 +3,7 @@
 
 mod generate;
 mod prompt;
+mod secret;
 
 use std::future::Future;
 use std::io::Write;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 pub use generate::{Generate, generate};
 pub use prompt::{TypedFault, read_line};
+pub use secret::read_secret;
 
 use crate::common::report::{Exit, Report};
 

@@ -11,6 +11,12 @@ pub enum TypedFault {
     /// Too long to be meant.
     #[error("the line on standard input is longer than {MAX_LINE} bytes")]
     TooLong,
+    /// Not text.
+    #[error("what was given is not UTF-8 text")]
+    NotText,
+    /// The person pressed Ctrl-C.
+    #[error("cancelled; nothing was changed")]
+    Cancelled,
     /// The system refused.
     #[error("standard input can't be read: {0}")]
     System(#[from] std::io::Error),

@@ -9,11 +9,14 @@
 )]
 
 mod agent;
+mod audit;
 mod cluster;
+mod credentials;
 mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
+mod hardening;
 mod keys;
 mod mapping;
 mod net;

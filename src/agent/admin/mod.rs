@@ -4,6 +4,8 @@
 //! `net::local`, which says who may change things.
 
 pub mod audit;
+pub mod credentials;
+pub mod links;
 pub mod refusals;
 mod routes;
 pub mod status;
@@ -48,6 +50,8 @@ pub trait House: Send + Sync + 'static {
     fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>>;
     /// The audit.
     fn audit(&self) -> &dyn audit::AuditDesk;
+    /// The services' secrets.
+    fn credentials(&self) -> &dyn credentials::CredentialDesk;
     /// The store.
     fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.

@@ -15,6 +15,9 @@ pub struct Status {
     pub started: String,
     /// Its process id.
     pub pid: u32,
+    /// What keeps its memory to itself.
+    #[serde(default)]
+    pub process: ProcessStatus,
     /// Whether every call is refused by the kill switch.
     pub paused: bool,
     /// Calls under way now.
@@ -53,6 +56,15 @@ pub struct AuditStatus {
     pub lost: u64,
     /// The head that was shown to relay and journal last, as `audit verify --anchor` takes it.
     pub anchor: Option<String>,
+}
+
+/// About the process's memory, as the kernel tells.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// No core file is written.
+    pub no_core_file: bool,
+    /// No core goes to a collecting program either, and other processes of its user can't read its memory.
+    pub closed: bool,
 }
 
 /// About the store.
@@ -235,6 +247,14 @@ impl Status {
                  can read it."
             ));
         }
+        if self.process.no_core_file && self.process.closed {
+            line(format_args!("Process  no core dumps, memory closed to other processes of its user"));
+        } else {
+            line(format_args!(
+                "\nMEMORY NOT CLOSED: core dumps, or other processes of its user, may show the agent's secrets. A \
+                 sandbox seems to forbid setrlimit or prctl."
+            ));
+        }
         if let Some(error) = &config.error {
             line(format_args!(
                 "\nTHE CONFIGURATION FILE IS WRONG; what was read before stays in force.\n{error}"
@@ -297,6 +317,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             started: "2026-01-02T03:04:04Z".to_owned(),
             pid: 7,
+            process: ProcessStatus { no_core_file: true, closed: false },
             paused: true,
             calls: 3,
             config: ConfigStatus {
@@ -352,6 +373,7 @@ mod tests {
             "NO RECORD CAN BE WRITTEN",
             "4 records are lost",
             "COMES FROM THE ENVIRONMENT",
+            "MEMORY NOT CLOSED",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
@@ -367,6 +389,7 @@ mod tests {
         status.paused = false;
         status.config.error = None;
         status.audit.error = None;
+        status.process.closed = true;
         status.config.restart_needed.clear();
         status.relay.tunnels.truncate(1);
         status.relay.tunnels[0].bound = Some(true);
@@ -378,5 +401,6 @@ mod tests {
                 && !text.contains("NEEDED"),
             "{text}"
         );
+        assert!(text.contains("no core dumps") && !text.contains("NOT CLOSED"), "{text}");
     }
 }

@@ -5,14 +5,16 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::audit::{Action, AuditDesk, LookAsk};
+use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
+    StoreStatus,
 };
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, router};
 use crate::agent::audit::{Look, Page, Query};
-use crate::common::ids::CallerName;
+use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
@@ -27,6 +29,7 @@ impl House for Doll {
             version: "0".to_owned(),
             started: String::new(),
             pid: 1,
+            process: ProcessStatus::default(),
             paused: self.0.lock().unwrap().0,
             calls: 0,
             config: ConfigStatus {
@@ -96,6 +99,9 @@ impl House for Doll {
     fn audit(&self) -> &dyn AuditDesk {
         self
     }
+    fn credentials(&self) -> &dyn CredentialDesk {
+        self
+    }
     fn store(&self) -> &dyn StoreDesk {
         self
     }
@@ -128,6 +134,51 @@ impl AuditDesk for Doll {
         .join(" ");
         self.1.lock().unwrap().push(line);
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl CredentialDesk for Doll {
+    fn list(&self) -> Vec<CredentialLine> {
+        Vec::new()
+    }
+    fn set<'a>(&'a self, name: &'a ServiceName, secret: Secret<String>) -> Answer<'a, StoredLine> {
+        Box::pin(async move {
+            if secret.expose() != "s3cret" {
+                return Err(Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "unfit"));
+            }
+            Ok(StoredLine {
+                service: name.to_string(),
+                kind: "pat".to_owned(),
+                set: String::new(),
+                replaced: false,
+                in_use: true,
+                note: None,
+            })
+        })
+    }
+    fn test<'a>(
+        &'a self,
+        name: &'a ServiceName,
+        upstream: Option<&'a UpstreamName>,
+    ) -> Answer<'a, Vec<TestedLine>> {
+        let upstream = upstream.map_or_else(|| "all".to_owned(), ToString::to_string);
+        Box::pin(async move {
+            Ok(vec![TestedLine {
+                service: name.to_string(),
+                upstream,
+                ok: true,
+                outcome: "works".to_owned(),
+                detail: String::new(),
+                user: String::new(),
+                account: None,
+                expires: None,
+                tokens: None,
+                expiring: vec![ExpiringLine { name: "old".to_owned(), expires: String::new() }],
+            }])
+        })
+    }
+    fn remove<'a>(&'a self, name: &'a ServiceName) -> Answer<'a, RemovedLine> {
+        Box::pin(async move { Ok(RemovedLine { service: name.to_string(), was_in_use: true }) })
     }
 }
 
@@ -180,6 +231,20 @@ async fn every_route_does_what_it_says() {
     );
     assert_eq!(client.post("/callers/bot/rotate", &json!({})).await.unwrap()["key"], "ohk_0_secret");
     assert_eq!(client.get("/callers").await.unwrap()[0]["name"], "bot");
+    let stored = client.post("/credentials/reader", &json!({"secret": "s3cret"})).await.unwrap();
+    assert!(stored["service"] == "reader" && !stored.to_string().contains("s3cret"), "{stored}");
+    let unfit = client.post("/credentials/reader", &json!({"secret": "x"})).await.unwrap_err();
+    assert_eq!(unfit.exit(), Exit::Data);
+    assert_eq!(client.get("/credentials").await.unwrap(), json!([]));
+    for (body, upstream) in [(json!({}), "all"), (json!({"upstream": "jira"}), "jira")] {
+        let tested = client.post("/credentials/reader/test", &body).await.unwrap();
+        assert_eq!(tested[0]["upstream"], upstream);
+    }
+    let removed = client.request(Method::DELETE, "/credentials/reader", None).await.unwrap();
+    assert_eq!(removed["was_in_use"], true);
+    let bad = client.request(Method::DELETE, "/credentials/Re!", None).await.unwrap_err();
+    assert_eq!(bad.exit(), Exit::Data);
+
     client.request(Method::DELETE, "/callers/bot", None).await.unwrap();
     assert_eq!(client.get("/callers").await.unwrap(), json!([]));
 

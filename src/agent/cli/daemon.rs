@@ -12,19 +12,25 @@ use crate::terminal;
 
 /// Runs a command against the daemon of this configuration.
 pub fn ask(file: &Path, command: impl AsyncFnOnce(&Client) -> Result<(), Report>) -> Result<(), Report> {
-    let (socket, fault) = match Config::load(file) {
-        Ok(config) => (config.admin_socket, None),
-        Err(report) => match socket_in(file) {
-            Some(socket) => (socket, Some(report)),
-            None => return Err(report),
-        },
-    };
-    let client = Client::new(&socket, super::PROGRAM);
+    let (client, config) = find(file)?;
+    let fault = config.err();
     let done = terminal::block_on(async { command(&client).await });
     match (done, fault) {
         // It does not run, and could not with this file.
         (Err(report), Some(fault)) if report.exit() == Exit::Unavailable => Err(fault),
         (done, _) => done,
+    }
+}
+
+/// Where the daemon of this configuration would be, and the configuration, or what is wrong with it.
+pub fn find(file: &Path) -> Result<(Client, Result<Config, Report>), Report> {
+    let client = |socket: &Path| Client::new(socket, super::PROGRAM);
+    match Config::load(file) {
+        Ok(config) => Ok((client(&config.admin_socket), Ok(config))),
+        Err(report) => match socket_in(file) {
+            Some(socket) => Ok((client(&socket), Err(report))),
+            None => Err(report),
+        },
     }
 }
 

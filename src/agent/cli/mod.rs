@@ -6,8 +6,10 @@
 pub mod audit;
 pub mod caller;
 pub mod check_config;
+pub mod credential;
 pub mod daemon;
 pub mod enrol;
+pub mod link;
 pub mod policy;
 pub mod status;
 pub mod store;
@@ -20,6 +22,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use audit::Audit;
+pub use credential::Credential;
+pub use link::Link;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -65,9 +69,15 @@ pub enum Command {
     /// Look at what was recorded, and prove that nobody changed it.
     #[command(subcommand)]
     Audit(Audit),
+    /// The secrets of the accounts that calls are made as.
+    #[command(subcommand)]
+    Credential(Credential),
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),
+    /// Who is whom: the people calls are made for, and their accounts.
+    #[command(subcommand)]
+    Link(Link),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

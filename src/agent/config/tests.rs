@@ -37,6 +37,20 @@ fn the_example_reads() {
     assert_eq!(config.callers.len(), 1);
 }
 
+#[test]
+fn a_secret_can_lie_in_the_store() {
+    use crate::agent::credentials::stored::SecretPlace;
+    for (key, proof) in
+        [("pat", Proof::Pat(SecretPlace::Stored)), ("basic-password", Proof::Password(SecretPlace::Stored))]
+    {
+        let text = HEAD.replace("pat = { file = \"/x\" }", &format!("{key} = \"stored\""));
+        assert_eq!(Config::parse("x", &text).unwrap().services[0].proof, proof);
+        // Any other text may be the secret itself.
+        let faults = faults(&text.replace("\"stored\"", "\"hunter2\""));
+        assert!(faults.contains("write \"stored\"") && !faults.contains("hunter2"), "{faults}");
+    }
+}
+
 /// Each line like `# key = value` or `# [table]`, but not sentences.
 fn commented(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("# ")?;

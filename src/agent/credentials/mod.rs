@@ -1,20 +1,30 @@
-//! The accounts that calls are made as: their secrets, read from where the configuration says.
+//! The accounts that calls are made as: their secrets, read from where the configuration says ([`stored`]: the store).
 //!
 //! [`Credentials::service`] gives the proxy what to put into `Authorization`, and the user that the answer must name.
 //! Never logs a secret, and never hands one account out for another. [`tokens`] and [`myself`] are how an application is
 //! asked about a credential; whose it is decides who asks.
 
+pub mod application;
 mod credential;
+pub mod fetched;
 pub mod myself;
+pub mod renewal;
 pub mod tokens;
+
+pub mod probe;
+pub mod stored;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 pub use credential::{Asked, Credential, Keeper, Refusal, Unsendable};
 
+use stored::{SecretPlace, StoredSecrets};
+
+use crate::agent::store::StoreFault;
+use crate::agent::store::tables::services::SecretKind;
 use crate::common::ids::ServiceName;
 use crate::common::problem::{Code, Problem};
 use crate::common::secret::Secret;
@@ -35,9 +45,9 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// With a personal access token, sent as a bearer token.
-    Pat(SecretRef),
+    Pat(SecretPlace),
     /// With its password, sent as Basic authentication.
-    Password(SecretRef),
+    Password(SecretPlace),
 }
 
 /// Why an account can't be used.
@@ -54,6 +64,35 @@ pub enum CredentialFault {
         /// Why.
         fault: Arc<SecretFault>,
     },
+    /// It should lie in the store, and does not.
+    #[error(
+        "service “{name}”: its secret is to lie in the store, and none does: run `outhaul-agent credential set {name}`"
+    )]
+    NotStored {
+        /// Which account.
+        name: ServiceName,
+    },
+    /// What lies in the store is something else.
+    #[error(
+        "service “{name}”: the store holds a {}, and the configuration asks for a {}: run \
+         `outhaul-agent credential set {name}`", stored.title(), wanted.title()
+    )]
+    OtherKind {
+        /// Which account.
+        name: ServiceName,
+        /// What was given.
+        stored: SecretKind,
+        /// What the configuration asks for.
+        wanted: SecretKind,
+    },
+    /// What lies in the store does not open.
+    #[error("service “{name}”: {fault}")]
+    Sealed {
+        /// Which account.
+        name: ServiceName,
+        /// Why.
+        fault: StoreFault,
+    },
     /// Its secret can't be sent.
     #[error("service “{0}”: the secret holds a space or a letter outside ASCII, so it is no token")]
     Unsendable(ServiceName),
@@ -62,6 +101,9 @@ pub enum CredentialFault {
 /// All accounts of the configuration. Cheap to ask at each call.
 pub struct Credentials {
     services: ArcSwap<HashMap<ServiceName, Service>>,
+    stored: Mutex<StoredSecrets>,
+    /// Held by whoever changes the store's secrets.
+    changing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -71,10 +113,16 @@ struct Service {
 }
 
 impl Credentials {
-    /// Reads every account's secret. One that can't be read is kept as a fault: the others work.
+    /// Reads every account's secret, without a store. One that can't be read is kept as a fault: the others work.
     pub fn load(configs: &[Config]) -> Self {
-        let services = configs.iter().map(|config| (config.name.clone(), Service::read(config))).collect();
-        Self { services: ArcSwap::from_pointee(services) }
+        Self::load_with(configs, StoredSecrets::default())
+    }
+
+    /// The same, with what the store holds.
+    pub fn load_with(configs: &[Config], stored: StoredSecrets) -> Self {
+        let read = |config: &Config| (config.name.clone(), Service::read(config, &stored));
+        let services = ArcSwap::from_pointee(configs.iter().map(read).collect());
+        Self { services, stored: Mutex::new(stored), changing: tokio::sync::Mutex::default() }
     }
 
     /// The account of this name.
@@ -89,10 +137,11 @@ impl Credentials {
     /// secret can no longer be read keeps the old one, so that a half-written file stops nothing; the faults are
     /// for the log.
     pub fn reload(&self, configs: &[Config]) -> Vec<Arc<CredentialFault>> {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.services.load();
         let mut faults = Vec::new();
         let read = |config: &Config| {
-            let mut service = Service::read(config);
+            let mut service = Service::read(config, &stored);
             if let Err(fault) = &service.credential {
                 faults.push(Arc::clone(fault));
                 if let Some(before) = old.get(&config.name).filter(|before| before.config == *config) {
@@ -118,8 +167,8 @@ impl Credentials {
     /// The files to watch.
     pub fn files(&self) -> Vec<PathBuf> {
         let file = |service: &Service| match service.config.proof.place() {
-            SecretRef::File(path) => Some(path.clone()),
-            SecretRef::Credential(_) => None,
+            SecretPlace::Outside(SecretRef::File(path)) => Some(path.clone()),
+            SecretPlace::Outside(SecretRef::Credential(_)) | SecretPlace::Stored => None,
         };
         self.services.load().values().filter_map(file).collect()
     }
@@ -129,33 +178,32 @@ impl CredentialFault {
     /// The refusal that the caller sees: not where the secret lies.
     pub fn problem(&self) -> Problem {
         let name = match self {
-            Self::Unknown(name) | Self::Secret { name, .. } | Self::Unsendable(name) => name,
+            Self::Unknown(name)
+            | Self::Secret { name, .. }
+            | Self::NotStored { name }
+            | Self::OtherKind { name, .. }
+            | Self::Sealed { name, .. }
+            | Self::Unsendable(name) => name,
         };
         let detail = format!(
-            "The rule makes this call as service {name}, whose secret can't be used. Ask the site's administrator to run `outhaul-agent check-config`."
+            "The rule makes this call as service {name}, whose secret can't be used. Ask the site's administrator to run `outhaul-agent credential list`."
         );
         Problem::new(Code::CredentialMissing, detail)
     }
 }
 
-impl Proof {
-    /// Where its secret lies.
-    pub fn place(&self) -> &SecretRef {
-        match self {
-            Self::Pat(place) | Self::Password(place) => place,
-        }
-    }
-}
-
 impl Config {
-    /// Reads the secret and makes the account ready; also for `check-config`.
-    pub fn read(&self) -> Result<Credential, CredentialFault> {
-        let secret = self
-            .proof
-            .place()
-            .read()
-            .map_err(|fault| CredentialFault::Secret { name: self.name.clone(), fault: fault.into() })?;
-        self.credential(&secret)
+    /// Reads the secret and makes the account ready.
+    pub fn read(&self, stored: &StoredSecrets) -> Result<Credential, CredentialFault> {
+        match self.proof.place() {
+            SecretPlace::Stored => self.credential(stored.get(self)?),
+            SecretPlace::Outside(place) => {
+                let name = self.name.clone();
+                let secret =
+                    place.read().map_err(|fault| CredentialFault::Secret { name, fault: fault.into() })?;
+                self.credential(&secret)
+            }
+        }
     }
 
     fn credential(&self, secret: &Secret<String>) -> Result<Credential, CredentialFault> {
@@ -168,8 +216,8 @@ impl Config {
 }
 
 impl Service {
-    fn read(config: &Config) -> Self {
-        let credential = config.read().map(Arc::new).map_err(Arc::new);
+    fn read(config: &Config, stored: &StoredSecrets) -> Self {
+        let credential = config.read(stored).map(Arc::new).map_err(Arc::new);
         Self { config: config.clone(), credential }
     }
 }
@@ -203,7 +251,8 @@ mod tests {
         let path = folder.path().join("s");
         write(&path, "Njg4:pässword\n");
         let place = SecretRef::File(path.clone());
-        let configs = [config("basic", Proof::Password(place.clone())), config("pat", Proof::Pat(place))];
+        let configs =
+            [config("basic", Proof::Password(place.clone().into())), config("pat", Proof::Pat(place.into()))];
         let credentials = Credentials::load(&configs);
         let basic = credentials.service(&"basic".parse().unwrap()).unwrap();
         let pair = STANDARD.encode("svc-reader:Njg4:pässword");
@@ -224,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         write(&path, "one");
-        let configs = [config("a", Proof::Pat(SecretRef::File(path.clone())))];
+        let configs = [config("a", Proof::Pat(SecretRef::File(path.clone()).into()))];
         let credentials = Credentials::load(&configs);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(credentials.reload(&configs).len(), 1);
@@ -242,7 +291,8 @@ mod tests {
 
     #[test]
     fn the_caller_is_not_told_where_secrets_lie() {
-        let credentials = Credentials::load(&[config("a", Proof::Pat(SecretRef::File("/nowhere/x".into())))]);
+        let credentials =
+            Credentials::load(&[config("a", Proof::Pat(SecretRef::File("/nowhere/x".into()).into()))]);
         let fault = credentials.service(&"a".parse().unwrap()).unwrap_err();
         assert!(fault.to_string().contains("/nowhere/x"));
         let problem = fault.problem();

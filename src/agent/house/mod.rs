@@ -1,6 +1,7 @@
 //! What the admin socket and the metrics page see of the running agent.
 
 mod audit;
+mod credentials;
 mod store;
 
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::audit::AuditDesk;
+use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, RelayStatus, Status, StoreStatus,
-    TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
+    Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine};
@@ -33,9 +35,11 @@ use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
+use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
+pub use credentials::{CredentialRoom, View};
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -62,6 +66,8 @@ pub struct Running {
     pub ledger: Ledger,
     /// The audit.
     pub audit: AuditRoom,
+    /// The services' secrets.
+    pub credentials: CredentialRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -79,6 +85,7 @@ impl House for Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: stamp(self.started),
             pid: std::process::id(),
+            process: process(hardening::state()),
             paused: self.pause.is_on(),
             calls: self.calls.under_way(),
             config: ConfigStatus {
@@ -173,6 +180,10 @@ impl House for Running {
         &self.audit
     }
 
+    fn credentials(&self) -> &dyn CredentialDesk {
+        &self.credentials
+    }
+
     fn store(&self) -> &dyn StoreDesk {
         &self.store
     }
@@ -190,6 +201,10 @@ fn audit_status(state: &AuditState) -> AuditStatus {
         lost: state.lost,
         anchor: state.anchor.map(|anchor| format!("{}:{}", anchor.number, anchor.head)),
     }
+}
+
+fn process(state: Hardening) -> ProcessStatus {
+    ProcessStatus { no_core_file: state.no_core_file, closed: state.closed }
 }
 
 fn idempotency(usage: Usage) -> IdempotencyStatus {

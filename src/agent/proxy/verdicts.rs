@@ -16,7 +16,8 @@ const HOLDS: Duration = Duration::from_secs(30);
 /// The caller of the call that was refused waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Known = Arc<tokio::sync::Mutex<Option<(Instant, bool)>>>;
+/// When it was asked, with which credential, and whether that was dead.
+type Known = Arc<tokio::sync::Mutex<Option<(Instant, HeaderValue, bool)>>>;
 
 /// What `myself` said of the credentials of late, so that a dead one does not double every call.
 #[derive(Debug, Default)]
@@ -35,13 +36,15 @@ impl Verdicts {
         // Held while asking: many calls that fail together ask once.
         let mut known = known.lock().await;
         let now = upstream.clock().now();
-        if let Some((when, dead)) = *known
-            && now.saturating_duration_since(when) < HOLDS
+        // A new secret is not judged by what was said of the old one.
+        if let Some((when, asked, dead)) = &*known
+            && now.saturating_duration_since(*when) < HOLDS
+            && asked == credential.authorization()
         {
-            return dead;
+            return *dead;
         }
         let dead = ask(upstream, credential).await;
-        *known = Some((now, dead));
+        *known = Some((now, credential.authorization().clone(), dead));
         dead
     }
 }

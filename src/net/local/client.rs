@@ -105,13 +105,7 @@ impl Client {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Report {
-        let exit = match status {
-            StatusCode::FORBIDDEN => Exit::Permission,
-            StatusCode::CONFLICT => Exit::CannotCreate,
-            StatusCode::SERVICE_UNAVAILABLE => Exit::Temporary,
-            status if status.is_client_error() => Exit::Data,
-            _ => Exit::Software,
-        };
+        let exit = super::exit_of(status);
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let report = match document.get("error").and_then(Value::as_str) {
             Some(what) => Report::new(exit, what),

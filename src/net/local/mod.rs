@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::common::report::{Exit, Report};
 pub use client::Client;
 pub use server::{BindFault, Server};
 
@@ -75,6 +76,27 @@ impl Refused {
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+}
+
+impl From<Refused> for Report {
+    /// The same refusal where no socket lies in between.
+    fn from(refused: Refused) -> Self {
+        let report = Self::new(exit_of(refused.status), refused.what);
+        match refused.remedy {
+            Some(remedy) => report.with_remedy(remedy),
+            None => report,
+        }
+    }
+}
+
+fn exit_of(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::FORBIDDEN => Exit::Permission,
+        StatusCode::CONFLICT => Exit::CannotCreate,
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Temporary,
+        status if status.is_client_error() => Exit::Data,
+        _ => Exit::Software,
     }
 }
 

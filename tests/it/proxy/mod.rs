@@ -99,7 +99,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let reader = credentials::Config {
         name: "reader".parse().unwrap(),
         user: "Reader@corp".to_owned(),
-        proof: Proof::Pat(SecretRef::File(secret)),
+        proof: Proof::Pat(SecretRef::File(secret).into()),
     };
     let place = Place { file: "agent.toml".into(), line: 1 };
     let rule = |allow: &str, identity| {

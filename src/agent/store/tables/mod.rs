@@ -5,4 +5,6 @@ pub mod callers;
 pub mod idempotency;
 pub mod identity;
 pub mod joins;
+pub mod links;
 pub mod mappings;
+pub mod services;
