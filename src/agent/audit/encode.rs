@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
 pub(super) const LONGEST_TEXT: usize = 4096;
 
 fn needs_escape(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f)
 }
 
 fn bounded(value: &str) -> (&str, bool) {
@@ -142,7 +142,8 @@ impl Stamps {
         into.extend_from_slice(self.text.as_bytes());
         into.push(b'.');
         into.extend(
-            [milliseconds / 100, milliseconds / 10 % 10, milliseconds % 10].map(|one| b'0' + one as u8),
+            [milliseconds / 100, milliseconds / 10 % 10, milliseconds % 10]
+                .map(|one| b'0' + one.unsigned_abs() as u8),
         );
         into.push(b'Z');
     }
