@@ -7,6 +7,7 @@
 mod audit;
 mod check;
 mod oauth;
+mod pages;
 mod policy;
 mod store;
 mod upstream;
@@ -21,6 +22,7 @@ use toml::de::DeValue;
 use super::callers;
 use super::credentials::{self, Proof};
 use super::idempotency;
+use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
@@ -52,6 +54,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
     pub metrics: Option<ListenAddress>,
+    /// `[pages]`; without it people can't link accounts themselves.
+    pub pages: Option<links::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -117,6 +121,7 @@ impl Config {
             ("store.key", self.store != other.store),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
+            ("pages", self.pages != other.pages),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -139,11 +144,12 @@ impl Config {
         let audit = audit::audit(top.table("audit"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
+        let pages = pages::pages(top);
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
-            upstream::upstreams(top);
+            upstream::upstreams(top, pages.as_ref());
         let (service_names, services) = services(top);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
         let policy = policy::policy(top.table("policy"), source, &known);
@@ -154,6 +160,7 @@ impl Config {
             audit,
             admin_socket,
             metrics,
+            pages,
             log,
             upstreams,
             oauth,
