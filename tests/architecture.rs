@@ -66,13 +66,13 @@ const TABLE: &[(&str, &[&str])] = &[
         "agent::credential",
         &[
             "agent::admin",
-            "agent::callers",
+            "agent::audit",
             "agent::cli",
             "agent::config",
             "agent::credentials",
             "agent::house",
-            "agent::live",
             "agent::store",
+            "agent::upstream",
         ],
     ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
@@ -92,11 +92,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
-    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"]),
+    (
+        "agent::enrol",
+        &["agent::audit", "agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"],
+    ),
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
-    ("agent::links", &["agent::mapping", "agent::store"]),
+    ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.

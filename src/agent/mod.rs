@@ -61,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Audit(what) => cli::audit::audit(file, what, json),
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
+        Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
         Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),

@@ -18,7 +18,7 @@ use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom};
+use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
@@ -68,7 +68,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
-    let desk = LinkDesk::new(store.clone(), mappings, config.pages.clone(), clock.clone(), &tasks);
+    let desk = LinkDesk::new(
+        store.clone(),
+        audit.clone(),
+        mappings.clone(),
+        config.pages.clone(),
+        clock.clone(),
+        &tasks,
+    );
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(ledger.clone(), tasks.clone())
@@ -120,6 +127,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
 
+    let in_force = site.clone();
     let house = Arc::new(Running {
         started,
         clock: clock.clone(),
@@ -132,7 +140,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
-        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
+        credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });
@@ -144,7 +152,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     };
     tasks.spawn("pause watch", async move { pause.watch(token, by_hand).await });
     tasks.spawn("status to the relay", tell(connection, site, audit.clone(), tasks.clone()));
-    let (routes, group) = (admin::router(house.clone()), tasks.clone());
+    let routes = admin::router(house.clone()).merge(admin::links::router(mappings));
+    let group = tasks.clone();
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
     if let Some(listener) = link_pages {
         let group = tasks.clone();

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod credentials;
+pub mod links;
 pub mod refusals;
 mod routes;
 pub mod status;

@@ -9,6 +9,7 @@ pub mod check_config;
 pub mod credential;
 pub mod daemon;
 pub mod enrol;
+pub mod link;
 pub mod policy;
 pub mod status;
 pub mod store;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 pub use audit::Audit;
 pub use credential::Credential;
+pub use link::Link;
 pub use policy::Policy;
 pub use store::Store;
 
@@ -73,6 +75,9 @@ pub enum Command {
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),
+    /// Who is whom: the people calls are made for, and their accounts.
+    #[command(subcommand)]
+    Link(Link),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

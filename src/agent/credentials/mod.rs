@@ -4,8 +4,11 @@
 //! Never logs a secret, and never hands one account out for another. [`tokens`] and [`myself`] are how an application is
 //! asked about a credential; whose it is decides who asks.
 
+pub mod application;
 mod credential;
+pub mod fetched;
 pub mod myself;
+pub mod renewal;
 pub mod tokens;
 
 pub mod probe;

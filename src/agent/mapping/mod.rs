@@ -8,7 +8,6 @@
 //! `agent::front` asks, the link pages and the admin socket make and end mappings. Decides nothing about what a call
 //! may do.
 
-mod application;
 mod config;
 mod decide;
 mod fault;
@@ -32,10 +31,10 @@ pub use fault::MappingFault;
 pub use link::{LinkFault, Linkable, ProveFault};
 pub use manage::{CreateFault, Import, ImportFault, Link};
 
-use application::{Answer, Application};
 use people::{Held, People};
 
 use crate::agent::credentials::Credential;
+use crate::agent::credentials::application::{Answer, Application};
 use crate::agent::store::Store;
 pub use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::agent::upstream::Upstream;
@@ -116,6 +115,13 @@ impl Mappings {
         };
         let sites = sites.into_iter().map(site).collect();
         self.0.sites.store(Arc::new(sites));
+    }
+
+    /// The applications' names, in order.
+    pub fn upstreams(&self) -> Vec<UpstreamName> {
+        let mut names: Vec<UpstreamName> = self.0.sites.load().keys().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
     /// The files with secrets, to be watched.

@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::sync::OwnedMutexGuard;
 
-use super::decide::Ends;
 use super::fault::MappingFault;
 use crate::agent::credentials::Credential;
+use crate::agent::credentials::renewal::Ends;
 use crate::agent::store::tables::mappings::{Account, Pair};
 use crate::common::act_as::ActAs;
 

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::decide::{self, Ends, Next};
+use super::decide::{self, Next};
 use super::keeper::PersonKeeper;
 use super::people::{Ready, View};
 use super::{Change, Inner, MappingFault};
 use crate::agent::credentials::Credential;
+use crate::agent::credentials::renewal::{self, Ends};
 use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
@@ -180,7 +181,7 @@ fn later(change: &mut Change, reason: String) -> Usable {
     let now = change.inner.clock.now();
     let turn = &mut *change.held.turn;
     turn.failures = turn.failures.saturating_add(1);
-    let pause = decide::pause(turn.failures, rand::random());
+    let pause = renewal::pause(turn.failures, rand::random());
     turn.not_before = Some(now + pause);
     tracing::warn!(upstream = %change.site.name, reason, failures = turn.failures, "an access token can't be renewed");
     turn.why = Some(reason);

@@ -1,6 +1,7 @@
 //! Calls made as people, at the stand-in with its OAuth provider: a process of its own, real connections, and the
 //! agent's front with the clock in the test's hand.
 
+mod administrator;
 mod calls;
 mod renewal;
 

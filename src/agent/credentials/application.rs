@@ -1,4 +1,4 @@
-//! What is asked of an application about people's credentials.
+//! What is asked of an application about credentials.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::agent::credentials::myself::{self, Myself};
-use crate::agent::credentials::tokens::{self, RequestFault};
+use super::myself::{self, Myself};
+use super::tokens::{self, RequestFault};
 use crate::agent::upstream::Upstream;
 use crate::common::secret::Secret;
 use crate::identity::oauth::Tokens;
 
-pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// An answer that is waited for.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An application, as far as credentials go.
-pub(super) trait Application: Send + Sync {
+pub trait Application: Send + Sync {
     /// Sends a form to the token endpoint.
     fn tokens<'a>(&'a self, path: &'a str, form: Secret<String>) -> Answer<'a, Result<Tokens, RequestFault>>;
     /// Sends a form to the revocation endpoint.
