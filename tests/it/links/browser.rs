@@ -76,7 +76,7 @@ async fn log_in(browser: &Browser<'_>, name: &str) {
 async fn link(site: &Site, browser: &Browser<'_>, pictures: &Pictures) {
     let (pages, jira) = (format!("https://localhost:{}", site.pages_port), "http://jira.localhost:");
     browser.open(&site.begin().await).await;
-    assert_eq!(browser.title().await, "Link your account – Outhaul");
+    browser.titled("Link your account – Outhaul").await;
     is_sound(browser).await;
     let shown = browser.text("main").await;
     for part in ["bot", "Alice Example", super::PERSON, "jira.localhost"] {
@@ -109,7 +109,7 @@ async fn link(site: &Site, browser: &Browser<'_>, pictures: &Pictures) {
 
     browser.arrive(&format!("{pages}/link/a/")).await;
     assert!(!browser.url().await.contains("code"), "the code is not left in the address line");
-    assert_eq!(browser.title().await, "Link these two accounts? – Outhaul");
+    browser.titled("Link these two accounts? – Outhaul").await;
     is_sound(browser).await;
     let shown = browser.text("main").await;
     for part in ["alice", "Alice Example", super::PERSON] {
@@ -119,7 +119,7 @@ async fn link(site: &Site, browser: &Browser<'_>, pictures: &Pictures) {
     assert!(contrast(browser).await >= 4.5);
     browser.click("button[value=yes]").await;
 
-    assert_eq!(browser.title().await, "One step is left – Outhaul");
+    browser.titled("One step is left – Outhaul").await;
     is_sound(browser).await;
     pictures.take(browser, "3-code").await;
     assert!(contrast(browser).await >= 4.5);
@@ -130,13 +130,15 @@ async fn link(site: &Site, browser: &Browser<'_>, pictures: &Pictures) {
 
     // The way back through the history leads nowhere.
     browser.open(&browser.url().await).await;
-    assert_eq!(browser.title().await, "This link is finished – Outhaul");
+    browser.titled("This link is finished – Outhaul").await;
     is_sound(browser).await;
     pictures.take(browser, "4-finished").await;
+    // A page that has ended is a 410, and browsers ask for a picture that is not there; nothing else is complained of.
     let complaints = browser.complaints().await;
-    let ours: Vec<_> =
-        complaints.iter().filter(|line| line.contains("localhost:") && !line.contains("410")).collect();
-    assert!(ours.iter().all(|line| line.contains("favicon")), "{ours:?}");
+    let ours = complaints.iter().filter(|line| line.starts_with(&pages));
+    let other: Vec<_> =
+        ours.filter(|line| !line.contains("status of 410") && !line.contains("favicon")).collect();
+    assert!(other.is_empty(), "{other:?}");
 }
 
 fn port_of(url: &str) -> String {
@@ -170,7 +172,7 @@ async fn others(site: &Site, browser: &Browser<'_>, other: &Browser<'_>, picture
     browser.arrive("http://jira.localhost:").await;
     browser.click("#deny").await;
     browser.arrive(&pages).await;
-    assert_eq!(browser.title().await, "You did not allow it – Outhaul");
+    browser.titled("You did not allow it – Outhaul").await;
     is_sound(browser).await;
     pictures.take(browser, "5-denied").await;
     browser.click("a.button").await;
@@ -182,12 +184,12 @@ async fn others(site: &Site, browser: &Browser<'_>, other: &Browser<'_>, picture
     // Another browser gets in neither by the address of the link nor by that of the attempt.
     for url in [url, browser.url().await] {
         other.open(&url).await;
-        assert_eq!(other.title().await, "This link belongs to another browser – Outhaul");
+        other.titled("This link belongs to another browser – Outhaul").await;
     }
     pictures.take(other, "6-other-browser").await;
     is_sound(other).await;
     browser.click("button[value=no]").await;
-    assert_eq!(browser.title().await, "The link is cancelled – Outhaul");
+    browser.titled("The link is cancelled – Outhaul").await;
 
     // The victim of a consent that another person began.
     let url = site.begin().await;
@@ -200,9 +202,9 @@ async fn others(site: &Site, browser: &Browser<'_>, other: &Browser<'_>, picture
     }
     other.click("#allow").await;
     other.arrive(&pages).await;
-    assert_eq!(other.title().await, "This link belongs to another browser – Outhaul");
+    other.titled("This link belongs to another browser – Outhaul").await;
     browser.open(&url).await;
-    assert_eq!(browser.title().await, "The link was stopped – Outhaul");
+    browser.titled("The link was stopped – Outhaul").await;
 
     // A site that shows the page in a frame, or sends its form.
     let url = site.begin().await;
@@ -216,5 +218,5 @@ async fn others(site: &Site, browser: &Browser<'_>, other: &Browser<'_>, picture
     .await;
     other.click("button").await;
     other.arrive(&pages).await;
-    assert_eq!(other.title().await, "This form can’t be taken – Outhaul".replace('’', "'"));
+    other.titled("This form can't be taken – Outhaul").await;
 }

@@ -179,6 +179,17 @@ impl Browser<'_> {
         panic!("{} does not begin with {beginning}", self.url().await);
     }
 
+    /// Waits until the page has this title.
+    pub(super) async fn titled(&self, title: &str) {
+        for _ in 0..500 {
+            if self.title().await == title {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("“{}” at {} is not “{title}”", self.title().await, self.url().await);
+    }
+
     async fn element(&self, css: &str) -> String {
         let wish = json!({ "using": "css selector", "value": css });
         let found = self.ask(Method::POST, "/element", Some(wish)).await;
