@@ -104,7 +104,8 @@ pub async fn link(client: &Client, what: &Link, json: bool) -> Result<(), Report
 
 async fn ask(client: &Client, what: &Link) -> Result<Value, Report> {
     match what {
-        Link::List | Link::Export => client.get("/links").await,
+        Link::List => client.get("/links").await,
+        Link::Export => client.get("/links/export").await,
         Link::Create { which, allow_shared } => {
             let question = format!("Personal access token of {}", which.person);
             let token =
