@@ -65,13 +65,13 @@ const TABLE: &[(&str, &[&str])] = &[
         "agent::credential",
         &[
             "agent::admin",
-            "agent::callers",
+            "agent::audit",
             "agent::cli",
             "agent::config",
             "agent::credentials",
             "agent::house",
-            "agent::live",
             "agent::store",
+            "agent::upstream",
         ],
     ),
     ("agent::credentials", &["agent::store", "agent::upstream"]),
@@ -90,7 +90,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
-    ("agent::enrol", &["agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"]),
+    (
+        "agent::enrol",
+        &["agent::audit", "agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"],
+    ),
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),

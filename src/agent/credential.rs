@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::admin::credentials::CredentialDesk as _;
-use super::callers::Callers;
+use super::audit::{Event, Record, record_alone};
 use super::cli::credential::{self as command, Credential};
 use super::cli::daemon;
 use super::config::Config;
+use super::credentials::Credentials;
 use super::credentials::stored::StoredSecrets;
-use super::house::CredentialRoom;
-use super::live::Live;
-use super::mapping::Mappings;
+use super::house::{CredentialRoom, View};
 use super::store::{Store, give_to_owner};
+use super::upstream::{self, Upstream};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
@@ -46,19 +46,44 @@ async fn alone(config: &Config, what: &Credential) -> Result<Value, Report> {
         _ => super::cli::store::open(config)?,
     };
     let (clock, tasks) = (Clock::system(), Tasks::new());
-    let callers = Callers::load(store.clone(), clock.clone()).await.map_err(|fault| fault.report())?;
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
-    let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
-    let live = Live::new(config.clone(), Arc::new(callers), mappings, stored, clock.clone(), &tasks)?;
-    let room = CredentialRoom::new(store, live.site(), clock);
+    let start = |config: &upstream::Config| {
+        let started = Upstream::start(config.clone(), clock.clone(), &tasks);
+        let started = started.map_err(|fault| Report::from_error(Exit::Config, &fault))?;
+        Ok((config.name.clone(), started))
+    };
+    let view = View {
+        credentials: Arc::new(Credentials::load_with(&config.services, stored)),
+        policy: config.policy.clone(),
+        upstreams: config.upstreams.iter().map(start).collect::<Result<_, Report>>()?,
+    };
+    let room = CredentialRoom::new(store.clone(), clock.clone(), move || view.clone());
+    let record = async |event: Event, detail: String| {
+        let by = format!("uid {}", rustix::process::getuid().as_raw());
+        let record = Record::new(event).by(&by).detail(&detail);
+        record_alone(&store, &clock, &record).await.map_err(|fault| fault.report())
+    };
     let document = match what {
         Credential::Set { name, stdin } => {
             let secret = command::secret(name, *stdin, room.list())?;
-            document(&room.set(name, secret).await?)
+            let line = room.set(name, secret).await?;
+            record(Event::CredentialSet, format!("service {name}, {}", line.kind)).await?;
+            document(&line)
         }
         Credential::List => document(&room.list()),
-        Credential::Test { name, upstream } => document(&room.test(name, upstream.as_ref()).await?),
-        Credential::Remove { name } => document(&room.remove(name).await?),
+        Credential::Test { name, upstream } => {
+            let lines = room.test(name, upstream.as_ref()).await?;
+            for line in &lines {
+                let detail = format!("service {name} tested at {}: {}", line.upstream, line.outcome);
+                record(Event::SecretUsed, detail).await?;
+            }
+            document(&lines)
+        }
+        Credential::Remove { name } => {
+            let line = room.remove(name).await?;
+            record(Event::CredentialRemoved, format!("service {name}")).await?;
+            document(&line)
+        }
     };
     tasks.cancel();
     // Root made the files; the service's user reads them.

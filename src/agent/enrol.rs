@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::audit::{Event, Record, record_alone};
 use super::cli::Enrol;
 use super::cli::enrol as arguments;
 use super::config::Config;
@@ -26,6 +27,14 @@ pub fn enrol(file: &Path, how: &Enrol, json: bool) -> Result<(), Report> {
         make_known(&relay, &store, &token, how.replace, &Clock::system())
             .await
             .map_err(|fault| report(&fault))
+    };
+    let contact = async {
+        let enrolled = contact.await?;
+        let detail = format!("agent {} of site {}", enrolled.enrolment.agent, enrolled.enrolment.site);
+        let record = Record::new(Event::Enrolled).by("the command line").detail(&detail);
+        let recorded = record_alone(&store, &Clock::system(), &record).await;
+        recorded.map_err(|fault| fault.report())?;
+        Ok(enrolled)
     };
     let enrolled = terminal::block_on(contact)?;
     give_to_owner(&config.state);

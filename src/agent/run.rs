@@ -18,7 +18,7 @@ use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom};
+use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
@@ -117,6 +117,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
 
+    let in_force = site.clone();
     let house = Arc::new(Running {
         started,
         clock: clock.clone(),
@@ -129,7 +130,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
-        credentials: CredentialRoom::new(store.clone(), site.clone(), clock.clone()),
+        credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });

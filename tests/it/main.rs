@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod audit;
 mod cluster;
 mod credentials;
 mod doors;

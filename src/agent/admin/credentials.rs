@@ -7,7 +7,9 @@ use axum::{Json, Router, routing::get, routing::post};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::audit::Action;
 use super::{Answer, House};
+use crate::agent::audit::Event;
 use crate::common::ids::{ServiceName, UpstreamName};
 use crate::common::secret::Secret;
 use crate::net::local::{MayChange, Refused};
@@ -141,13 +143,15 @@ struct Set {
 }
 
 async fn set(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
     Json(Set { secret }): Json<Set>,
 ) -> Result<Json<StoredLine>, Refused> {
     let (secret, name) = (Secret::new(secret), named(&name)?);
     let stored = house.credentials().set(&name, secret).await?;
+    let detail = format!("service {name}, {}", stored.kind);
+    house.audit().record(Action::new(Event::CredentialSet, who).detail(detail)).await?;
     tracing::info!(service = %name, kind = stored.kind, "a service's secret was set");
     Ok(Json(stored))
 }
@@ -158,7 +162,7 @@ struct Test {
 }
 
 async fn test(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
     Json(Test { upstream }): Json<Test>,
@@ -166,18 +170,24 @@ async fn test(
     let name = named(&name)?;
     let tested = house.credentials().test(&name, upstream.as_ref()).await?;
     for line in &tested {
+        let detail = format!("service {name} tested at {}: {}", line.upstream, line.outcome);
+        house.audit().record(Action::new(Event::SecretUsed, who).detail(detail)).await?;
         tracing::info!(service = %name, upstream = line.upstream, outcome = line.outcome, "a service's secret was tested");
     }
     Ok(Json(tested))
 }
 
 async fn remove(
-    _: MayChange,
+    who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<RemovedLine>, Refused> {
     let name = named(&name)?;
     let removed = house.credentials().remove(&name).await?;
+    house
+        .audit()
+        .record(Action::new(Event::CredentialRemoved, who).detail(format!("service {name}")))
+        .await?;
     tracing::info!(service = %name, "a service's secret was removed");
     Ok(Json(removed))
 }

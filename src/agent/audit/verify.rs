@@ -167,6 +167,9 @@ impl Verifier {
             self.broke(self.next, self.time.clone(), what);
         } else if last > ended {
             self.broke(ended + 1, self.time.clone(), "it was put in afterwards".to_owned());
+        } else if mark(&block.head) != mark(&self.head) {
+            let what = "it is missing, or the head of the records before it was changed".to_owned();
+            self.broke(self.next, self.time.clone(), what);
         } else if block.head != self.head {
             self.broke(last, self.time.clone(), "the head after it is not what was written".to_owned());
         }

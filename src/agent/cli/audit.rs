@@ -102,7 +102,7 @@ pub fn audit(file: &Path, what: &Audit, json: bool) -> Result<(), Report> {
 }
 
 /// Where records are read.
-enum Source {
+pub(super) enum Source {
     Daemon(Client),
     Store(Store),
 }
@@ -130,7 +130,7 @@ impl Source {
     }
 
     /// The same to its end.
-    async fn verify(&self, anchors: &[Anchor]) -> Result<Verified, Report> {
+    pub(super) async fn verify(&self, anchors: &[Anchor]) -> Result<Verified, Report> {
         let mut ask = LookAsk { anchors: anchors.to_vec(), look: None };
         loop {
             let look = self.look(ask).await?;

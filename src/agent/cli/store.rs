@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::audit::{Source, shown};
 use super::understood;
+use crate::agent::audit::{Event, Record, record_alone};
 use crate::agent::config::Config;
 use crate::agent::store::{
     BackupFault, KeySource, Resealed, Store as Open, StoreKey, Verified, give_to_owner, restore,
@@ -54,7 +56,7 @@ pub fn store(file: &Path, what: &Store, json: bool) -> Result<(), Report> {
     terminal::block_on(async {
         match what {
             Store::Backup { file } => backup(&config, file.as_deref(), json).await,
-            Store::Restore { file, replace } => put_back(&config, file, *replace, json),
+            Store::Restore { file, replace } => put_back(&config, file, *replace, json).await,
             Store::Rekey { new_key } => rekey(&config, new_key.as_deref(), json).await,
             Store::Verify => verify(&config, json).await,
         }
@@ -73,7 +75,9 @@ async fn backup(config: &Config, to: Option<&Path>, json: bool) -> Result<(), Re
     } else {
         let name = format!("store-{}.backup", Clock::system().unix_seconds());
         let to = to.map_or_else(|| config.state.join(name), Path::to_owned);
-        open(config)?.backup(&to).await.map_err(|fault| faulty(&fault))?;
+        let store = open(config)?;
+        store.backup(&to).await.map_err(|fault| faulty(&fault))?;
+        record(&store, Event::StoreBackup, &to.display().to_string()).await?;
         to
     };
     if json {
@@ -88,10 +92,11 @@ async fn backup(config: &Config, to: Option<&Path>, json: bool) -> Result<(), Re
     Ok(())
 }
 
-fn put_back(config: &Config, from: &Path, replace: bool, json: bool) -> Result<(), Report> {
+async fn put_back(config: &Config, from: &Path, replace: bool, json: bool) -> Result<(), Report> {
     let aside = format!("replaced-{}", Clock::system().unix_seconds());
     let restored = restore(from, &config.state, &config.store.key, replace, &aside);
     let restored = restored.map_err(|fault| faulty(&fault))?;
+    record(&open(config)?, Event::StoreRestore, &from.display().to_string()).await?;
     give_to_owner(&config.state);
     if json {
         terminal::say_json(&json!({ "store": restored.store, "moved": restored.moved }));
@@ -135,6 +140,7 @@ async fn rekey(config: &Config, new_key: Option<&Path>, json: bool) -> Result<()
         let key = key.ok_or_else(|| Report::new(Exit::Config, "the new key can't be read"))?;
         store.rekey(key).await.map_err(|fault| fault.report())?;
         while store.reseal().await.map_err(|fault| fault.report())? == Resealed::More {}
+        record(store, Event::StoreRekey, "").await?;
     }
     if given.is_none() {
         source.take_next().map_err(|fault| fault.report())?;
@@ -158,14 +164,23 @@ async fn rekey(config: &Config, new_key: Option<&Path>, json: bool) -> Result<()
 }
 
 async fn verify(config: &Config, json: bool) -> Result<(), Report> {
-    let verified: Verified = match daemon(config).await? {
-        Some(client) => understood(client.get("/store/verify").await?)?,
-        None => open(config)?.verify().await.map_err(|fault| fault.report())?,
+    let (mut verified, source): (Verified, _) = match daemon(config).await? {
+        Some(client) => (understood(client.get("/store/verify").await?)?, Source::Daemon(client)),
+        None => {
+            let store = open(config)?;
+            (store.verify().await.map_err(|fault| fault.report())?, Source::Store(store))
+        }
     };
+    // The chain is the audit's affair, and part of what the store keeps.
+    let audit = source.verify(&[]).await?;
+    verified.broken.extend(audit.broken.as_ref().map(shown));
     if json {
         terminal::say_json(&serde_json::to_value(&verified).unwrap_or_default());
     } else if verified.broken.is_empty() {
-        terminal::say(&format!("The store {} is whole; {} secrets open.", verified.store, verified.secrets));
+        terminal::say(&format!(
+            "The store {} is whole; {} secrets open, and the chain of {} audit records holds.",
+            verified.store, verified.secrets, audit.records
+        ));
     }
     if verified.broken.is_empty() {
         return Ok(());
@@ -173,6 +188,13 @@ async fn verify(config: &Config, json: bool) -> Result<(), Report> {
     let text = format!("the store {} is broken:\n  {}", verified.store, verified.broken.join("\n  "));
     Err(Report::new(Exit::InputOutput, text)
         .with_remedy("Stop the agent, and restore the store from a backup."))
+}
+
+/// What was done to a store while no daemon ran.
+async fn record(store: &Open, event: Event, detail: &str) -> Result<(), Report> {
+    let record = Record::new(event).by("the command line");
+    let record = if detail.is_empty() { record } else { record.detail(detail) };
+    record_alone(store, &Clock::system(), &record).await.map_err(|fault| fault.report())
 }
 
 /// The running daemon, if one runs.

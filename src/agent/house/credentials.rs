@@ -1,10 +1,9 @@
 //! What the admin socket may do with the services' secrets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::stamp;
@@ -16,9 +15,10 @@ use crate::agent::credentials::probe::{Outcome, Probed, Token, probe};
 use crate::agent::credentials::stored::{Listed, SecretPlace, SetFault};
 use crate::agent::credentials::{Credential, Credentials};
 use crate::agent::front::Site;
-use crate::agent::policy::Identity;
+use crate::agent::policy::{Identity, Policy};
 use crate::agent::store::Store;
 use crate::agent::store::tables::services::SecretKind;
+use crate::agent::upstream::Upstream;
 use crate::common::clock::Clock;
 use crate::common::ids::{ServiceName, UpstreamName};
 use crate::common::secret::Secret;
@@ -27,18 +27,41 @@ use crate::net::local::Refused;
 /// The services' secrets: those in force, and the store.
 pub struct CredentialRoom {
     store: Store,
-    site: Arc<ArcSwap<Site>>,
     clock: Clock,
+    view: Box<dyn Fn() -> View + Send + Sync>,
+}
+
+/// What is in force.
+#[derive(Clone)]
+pub struct View {
+    /// The services' accounts.
+    pub credentials: Arc<Credentials>,
+    /// Which rules use them, and where.
+    pub policy: Arc<Policy>,
+    /// The applications.
+    pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+}
+
+impl View {
+    /// Of a running agent.
+    pub fn of(site: &Site) -> Self {
+        let upstreams = site.upstreams.iter();
+        Self {
+            credentials: site.credentials.clone(),
+            policy: site.policy.clone(),
+            upstreams: upstreams.map(|(name, proxy)| (name.clone(), proxy.upstream().clone())).collect(),
+        }
+    }
 }
 
 impl CredentialRoom {
-    /// For the services of this site.
-    pub fn new(store: Store, site: Arc<ArcSwap<Site>>, clock: Clock) -> Self {
-        Self { store, site, clock }
+    /// For the services of what is in force whenever it is asked.
+    pub fn new(store: Store, clock: Clock, view: impl Fn() -> View + Send + Sync + 'static) -> Self {
+        Self { store, clock, view: Box::new(view) }
     }
 
     fn credentials(&self) -> Arc<Credentials> {
-        self.site.load().credentials.clone()
+        (self.view)().credentials
     }
 
     fn listed(&self, name: &ServiceName) -> Option<Listed> {
@@ -51,24 +74,21 @@ impl CredentialRoom {
         name: &ServiceName,
         wanted: Option<&UpstreamName>,
     ) -> Result<Vec<UpstreamName>, Refused> {
-        let site = self.site.load();
-        let there = || {
-            let names: BTreeSet<&UpstreamName> = site.upstreams.keys().collect();
-            names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
+        let View { policy, upstreams, .. } = (self.view)();
+        let there = || upstreams.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if let Some(wanted) = wanted {
-            if site.upstreams.contains_key(wanted) {
+            if upstreams.contains_key(wanted) {
                 return Ok(vec![wanted.clone()]);
             }
             let text = format!("there is no upstream “{wanted}”; there are: {}", there());
             return Err(Refused::new(StatusCode::NOT_FOUND, text));
         }
         let identity = Identity::Service(name.clone());
-        let used = site.policy.rules().iter().filter(|rule| *rule.identity() == identity);
+        let used = policy.rules().iter().filter(|rule| *rule.identity() == identity);
         let used: BTreeSet<UpstreamName> = used.map(|rule| rule.upstream().clone()).collect();
-        match (used.is_empty(), site.upstreams.len()) {
+        match (used.is_empty(), upstreams.len()) {
             (false, _) => Ok(used.into_iter().collect()),
-            (true, 1) => Ok(site.upstreams.keys().cloned().collect()),
+            (true, 1) => Ok(upstreams.keys().cloned().collect()),
             _ => {
                 let text =
                     format!("no rule uses service “{name}”, so nobody knows for which application it is");
@@ -183,13 +203,9 @@ impl CredentialDesk for CredentialRoom {
             let mut lines: Vec<TestedLine> = Vec::new();
             let mut refused = false;
             for place in self.places(name, upstream)? {
-                let proxy = self.site.load().upstreams.get(&place).cloned();
-                let Some(proxy) = proxy else { continue };
-                let probed = if refused {
-                    None
-                } else {
-                    Some(Box::pin(probe(proxy.upstream(), &credential, kind)).await)
-                };
+                let Some(application) = (self.view)().upstreams.remove(&place) else { continue };
+                let probed =
+                    if refused { None } else { Some(Box::pin(probe(&application, &credential, kind)).await) };
                 if let Some(probed) = &probed {
                     let unheard = matches!(probed.outcome, Outcome::Works | Outcome::Unreachable);
                     refused = kind == SecretKind::Password && !unheard;

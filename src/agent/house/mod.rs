@@ -39,7 +39,7 @@ use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
-pub use credentials::CredentialRoom;
+pub use credentials::{CredentialRoom, View};
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
