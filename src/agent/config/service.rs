@@ -69,19 +69,19 @@ fn service(
     }
     let user = user.map(|user| user.value);
     if let Some(mut client) = client {
-        services.fetched.push(client_credentials(name, user?, &mut client, known)?);
+        let make = client_credentials(&mut client, known);
+        services.fetched.push(make?(name, user?));
     } else {
         services.plain.push(Config { name, user: user?, proof: proof? });
     }
     Some(())
 }
 
+/// All but whose they are.
 fn client_credentials(
-    name: ServiceName,
-    user: String,
     table: &mut Table<'_>,
     known: &Known<'_>,
-) -> Option<ClientCredentials> {
+) -> Option<impl FnOnce(ServiceName, String) -> ClientCredentials + use<>> {
     let source = table.source();
     let client_id: Option<Located<String>> =
         table.required("client-id", "\"as Jira shows it for the service account\"");
@@ -102,20 +102,20 @@ fn client_credentials(
             }
             only
         }
-    }?;
-    let client_id = client_id?;
+    };
+    let (upstream, client_id) = (upstream?, client_id?);
     if !oauth::is_visible(&client_id.value) {
         source.fault(client_id.at, "this can't be a client id", "write it as Jira shows it");
     }
     let token_path =
         known.links.get(&upstream).map_or(TOKEN_PATH, |link| link.token_path.as_str()).to_owned();
-    let client_id = client_id.value;
-    Some(ClientCredentials {
+    let (client_id, client_secret) = (client_id.value, client_secret?);
+    Some(move |name, user| ClientCredentials {
         name,
         user,
         upstream,
         client_id,
-        client_secret: client_secret?,
+        client_secret,
         scope,
         token_path,
     })
