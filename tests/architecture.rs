@@ -51,6 +51,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::links",
             "agent::mapping",
             "agent::policy",
             "agent::proxy",
@@ -83,6 +84,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::links",
             "agent::mapping",
             "agent::pause",
             "agent::policy",
@@ -97,6 +99,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::links", &["agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.

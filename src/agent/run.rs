@@ -19,6 +19,7 @@ use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
 use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
@@ -68,8 +69,11 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
+    let desk = LinkDesk::new(store.clone(), mappings.clone(), config.pages.clone(), clock.clone(), &tasks);
+    let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
-        .remembering(ledger.clone(), tasks.clone());
+        .remembering(ledger.clone(), tasks.clone())
+        .linking(desk.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -145,6 +149,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let routes = admin::router(house.clone()).merge(admin::links::router(house.clone(), mappings));
     let group = tasks.clone();
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
+    if let Some(listener) = link_pages {
+        let group = tasks.clone();
+        tasks.spawn("pages for people", async move { listener.serve(desk, &group).await });
+    }
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);

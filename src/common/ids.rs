@@ -151,6 +151,10 @@ uuid_id!(
     RequestId
 );
 uuid_id!(
+    /// One attempt of a person to link an account. No secret.
+    LinkId
+);
+uuid_id!(
     /// One start of an agent process: tells a restart from a copy.
     BootId
 );

@@ -94,6 +94,14 @@ codes! {
     TrustRequired = "trust-required", FORBIDDEN, Caller, Never, NotSent, "The rule for this call asks for more proof of who calls";
     /// The person has no linked account.
     LinkRequired = "link-required", FORBIDDEN, Caller, Never, NotSent, "This person has not linked a Jira account";
+    /// The code of a link is wrong.
+    LinkCodeWrong = "link-code-wrong", FORBIDDEN, Caller, Never, NotSent, "The code is not the one that the person was shown";
+    /// No link waits for a code.
+    LinkNotOpen = "link-not-open", CONFLICT, Caller, Never, NotSent, "No link of this person waits for a code";
+    /// The person is not at the end of the pages.
+    LinkNotConfirmed = "link-not-confirmed", CONFLICT, Caller, After, NotSent, "The person has not confirmed the link yet";
+    /// The account is another person's.
+    LinkTaken = "link-taken", CONFLICT, Site, Never, NotSent, "The account is linked to another person";
     /// The host or the first path segment names nothing here.
     NotFound = "not-found", NOT_FOUND, Caller, Never, NotSent, "Nothing is reachable under this name";
     /// The relay has no such site.

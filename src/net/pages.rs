@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 server for local pages: the admin socket, metrics, health. Bounded in every way, and not meant
-//! for callers.
+//! A small HTTP/1.1 server: for local pages (the admin socket, metrics, health), and for pages that people open in
+//! their browsers. Bounded in every way, and not meant for callers.
 
 use std::future::Future;
 use std::io;
@@ -12,9 +12,11 @@ use axum::body::Body;
 use http_body_util::Limited;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use super::local::{PeerUid, Right};
@@ -46,11 +48,35 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Answers on a TCP port, in the clear, until the group is told to stop. Whoever connects may only read.
 pub async fn serve(listener: &TcpListener, router: Router, tasks: &Tasks) {
-    answer(listener, router, tasks).await;
+    answer(listener, router, tasks, Manner::LOCAL).await;
 }
 
-pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Tasks) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// Answers people's browsers until the group is told to stop: over TLS, or in the clear where there is no
+/// configuration for it.
+pub async fn serve_browsers(
+    listener: &TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    tasks: &Tasks,
+) {
+    answer(listener, router, tasks, Manner { tls: tls.map(TlsAcceptor::from), ..Manner::BROWSERS }).await;
+}
+
+/// How a server answers, and its bounds.
+#[derive(Clone)]
+pub(super) struct Manner {
+    tls: Option<TlsAcceptor>,
+    connections: usize,
+    body: usize,
+}
+
+impl Manner {
+    pub(super) const LOCAL: Self = Self { tls: None, connections: 32, body: 256 * 1024 };
+    const BROWSERS: Self = Self { tls: None, connections: 256, body: 64 * 1024 };
+}
+
+pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Tasks, manner: Manner) {
+    let places = Arc::new(Semaphore::new(manner.connections));
     let stop = tasks.token();
     loop {
         let accepted = tokio::select! {
@@ -60,13 +86,13 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
         match accepted {
             Ok((stream, right, peer, place)) => {
                 let router = router.clone();
-                let stop = stop.clone();
+                let (stop, manner) = (stop.clone(), manner.clone());
                 tasks.spawn_detached(async move {
                     let _place = place;
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(MAX_LIFE) => {}
-                        () = exchange(stream, (right, peer), router) => {}
+                        () = open(stream, (right, peer), router, manner) => {}
                     }
                 });
             }
@@ -90,14 +116,29 @@ async fn next<A: Accept>(
     Ok((stream, right, peer, place))
 }
 
+async fn open(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    who: (Right, Option<PeerUid>),
+    router: Router,
+    manner: Manner,
+) {
+    let Some(acceptor) = manner.tls else { return exchange(stream, who, router, manner.body).await };
+    match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => exchange(stream, who, router, manner.body).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake of a browser failed"),
+        Err(_) => tracing::debug!("a TLS handshake of a browser took too long"),
+    }
+}
+
 /// One request and its answer; our clients ask once a connection.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (right, peer): (Right, Option<PeerUid>),
     router: Router,
+    max_body: usize,
 ) {
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(|body| Body::new(Limited::new(body, MAX_BODY)));
+        let mut request = request.map(|body| Body::new(Limited::new(body, max_body)));
         request.extensions_mut().insert(right);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
@@ -116,15 +157,15 @@ async fn exchange(
     }
 }
 
-const MAX_CONNECTIONS: usize = 32;
-const MAX_BODY: usize = 256 * 1024;
 const MAX_HEAD: usize = 16 * 1024;
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const MAX_LIFE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
@@ -143,5 +184,42 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nRead"), "{answer}");
         tasks.cancel();
         assert!(tasks.drain(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn browsers_are_answered_over_tls_with_http1_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let certificates = tls::Certificates::load(&certificate, &key).unwrap();
+        let server = tls::http1_server_config(certificates).unwrap();
+
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tasks, router) = (Tasks::new(), Router::new().route("/", axum::routing::get(async || "page")));
+        let group = tasks.clone();
+        tasks.spawn("pages", async move { serve_browsers(&listener, Some(server), router, &group).await });
+
+        let mut client = (*tls::client_config(tls::Peer::Upstream, Some(&certificate)).unwrap()).clone();
+        client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let stream = TcpStream::connect(address).await.unwrap();
+        let patience = Duration::from_secs(10);
+        let mut stream = tls::connect(Arc::new(client), "localhost", stream, patience).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("page"), "{answer}");
+
+        // In the clear it says nothing.
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+        tasks.cancel();
+        assert!(tasks.drain(patience).await);
     }
 }

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use super::Config;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
+use crate::agent::links;
 use crate::agent::store::StoreKeyFault;
 use crate::config::file::read_text;
+use crate::net::tls::Certificates;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +39,12 @@ impl Config {
         }
         if let Some(path) = &self.relay.ca_file {
             found("relay ca-file".to_owned(), certificates(path));
+        }
+        if let Some(links::Files { certificate, key }) =
+            self.pages.as_ref().and_then(|pages| pages.tls.as_ref())
+        {
+            let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
+            found("pages certificate".to_owned(), read);
         }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {

@@ -7,6 +7,7 @@
 mod audit;
 mod check;
 mod oauth;
+mod pages;
 mod policy;
 mod service;
 mod store;
@@ -23,6 +24,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
 use super::policy::tools::suggest::Shipped;
@@ -54,6 +56,8 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
     pub metrics: Option<ListenAddress>,
+    /// `[pages]`; without it people can't link accounts themselves.
+    pub pages: Option<links::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -121,6 +125,7 @@ impl Config {
             ("store.key", self.store != other.store),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
+            ("pages", self.pages != other.pages),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -143,11 +148,12 @@ impl Config {
         let audit = audit::audit(top.table("audit"));
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
+        let pages = pages::pages(top);
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
-            upstream::upstreams(top);
+            upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
         let service::Services { names: service_names, plain: services, fetched: client_credentials } =
             service::services(top, &known);
@@ -160,6 +166,7 @@ impl Config {
             audit,
             admin_socket,
             metrics,
+            pages,
             log,
             upstreams,
             oauth,

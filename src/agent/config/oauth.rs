@@ -1,21 +1,30 @@
 //! `[upstream.NAME.oauth]`.
 
 use crate::agent::credentials::tokens::TOKEN_PATH;
+use crate::agent::links;
 use crate::agent::mapping::OAuthConfig;
 use crate::config::diagnose::Located;
 use crate::config::table::Table;
 use crate::config::values::HttpBase;
 
-/// The table, if the upstream has one.
-pub(super) fn oauth(upstream: &mut Table<'_>) -> Option<OAuthConfig> {
+/// The table, if the upstream has one. With pages the redirect URL is theirs.
+pub(super) fn oauth(upstream: &mut Table<'_>, pages: Option<&links::Config>) -> Option<OAuthConfig> {
     let mut table = upstream.optional_table("oauth")?;
     let source = table.source();
     let client_id: Option<Located<String>> =
         table.required("client-id", "\"as Jira shows it for the application link\"");
     let client_secret = table.required("client-secret", "{ file = \"/etc/outhaul/jira-oauth-secret\" }");
     let scope = read_scope(&mut table, "scope");
-    let redirect: Option<Located<String>> =
-        table.required("redirect-url", "\"https://outhaul.corp.example/oauth/callback\"");
+    let redirect: Option<Located<String>> = match pages {
+        None => table.required("redirect-url", "\"https://outhaul.corp.example/link/callback\""),
+        Some(_) => table.optional("redirect-url"),
+    };
+    if let (Some(Located { value, at }), Some(pages)) = (&redirect, pages)
+        && *value != pages.callback()
+    {
+        let help = format!("write \"{}\" here and at Jira, or leave it out", pages.callback());
+        source.fault(*at, "the redirect URL leads elsewhere than to the [pages] of this agent", help);
+    }
     let authorize_path = path(&mut table, "authorize-path", OAuthConfig::AUTHORIZE_PATH);
     let token_path = path(&mut table, "token-path", TOKEN_PATH);
     let revoke_path = table.has("revoke-path").then(|| path(&mut table, "revoke-path", ""));
@@ -44,7 +53,9 @@ pub(super) fn oauth(upstream: &mut Table<'_>) -> Option<OAuthConfig> {
         client_id: client_id?.value,
         client_secret: client_secret?,
         scope,
-        redirect_url: redirect?.value,
+        redirect_url: redirect
+            .map(|redirect| redirect.value)
+            .or_else(|| pages.map(links::Config::callback))?,
         authorize_path,
         token_path,
         revoke_path,
@@ -75,6 +86,6 @@ pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1000 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

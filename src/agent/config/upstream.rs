@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::named;
+use crate::agent::links;
 use crate::agent::mapping::OAuthConfig;
 use crate::agent::upstream::Config;
 use crate::common::ids::UpstreamName;
@@ -13,7 +14,7 @@ use crate::config::table::Table;
 use crate::config::values::HttpBase;
 
 /// The names of all, also of those with faults, so that rules that name them have none.
-pub(super) fn upstreams(top: &mut Table<'_>) -> Upstreams {
+pub(super) fn upstreams(top: &mut Table<'_>, pages: Option<&links::Config>) -> Upstreams {
     let mut names = Vec::new();
     let mut upstreams = Vec::new();
     let mut links = BTreeMap::new();
@@ -30,7 +31,7 @@ pub(super) fn upstreams(top: &mut Table<'_>) -> Upstreams {
             let what = format!("“{name}” is taken: Outhaul itself answers under this path");
             table.source().fault(table.at(), what, "choose another name");
         }
-        links.extend(super::oauth::oauth(&mut table).map(|link| (name.clone(), link)));
+        links.extend(super::oauth::oauth(&mut table, pages).map(|link| (name.clone(), link)));
         upstreams.extend(upstream(name, &mut table));
     }
     Upstreams { names, all: upstreams, links }
@@ -118,5 +119,5 @@ fn is_cookie_name(name: &str) -> bool {
 }
 
 /// First segments that are, or will be, our own at agent or relay.
-const RESERVED: [&str; 5] = ["agent", "events", "s", "scim", "teams"];
+const RESERVED: [&str; 6] = ["agent", "events", "link", "s", "scim", "teams"];
 const MAX_NODES: usize = 16;

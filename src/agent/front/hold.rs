@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Request, header};
 use http_body::Body;
 use http_body_util::combinators::WithTrailers;
@@ -44,6 +45,38 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
+    let (head, bytes, trailers) = whole(request, limit, patience).await?;
+    let judged = HeldBody::read(&bytes);
+    let body = Full::new(bytes);
+    let body = match trailers {
+        None => Either::Left(body),
+        Some(trailers) => Either::Right(body.with_trailers(ready(Some(Ok(trailers))))),
+    };
+    Ok(Held { request: Request::from_parts(head, body), judged })
+}
+
+/// The whole body, of a request that the agent answers itself.
+pub(super) async fn bytes<B>(
+    request: Request<B>,
+    limit: ByteSize,
+    patience: Duration,
+) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    whole(request, limit, patience).await.map(|(_, bytes, _)| bytes)
+}
+
+async fn whole<B>(
+    request: Request<B>,
+    limit: ByteSize,
+    patience: Duration,
+) -> Result<(Parts, Bytes, Option<HeaderMap>), Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let (head, body) = request.into_parts();
     let declared =
         head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -65,13 +98,7 @@ where
     if declared.is_some_and(|length| length != bytes.len() as u64) {
         return Err(Problem::new(Code::BadRequest, "The body is not as long as Content-Length says."));
     }
-    let judged = HeldBody::read(&bytes);
-    let body = Full::new(bytes);
-    let body = match trailers {
-        None => Either::Left(body),
-        Some(trailers) => Either::Right(body.with_trailers(ready(Some(Ok(trailers))))),
-    };
-    Ok(Held { request: Request::from_parts(head, body), judged })
+    Ok((head, bytes, trailers))
 }
 
 enum Unread {

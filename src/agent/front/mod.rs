@@ -10,6 +10,7 @@ mod arrival;
 mod caller;
 mod hold;
 mod keyed;
+mod links;
 mod record;
 mod route;
 
@@ -34,6 +35,7 @@ use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
 use super::idempotency::{Ledger, Limits};
+use super::links::LinkDesk;
 use super::mapping::Mappings;
 use super::pause::Pause;
 use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
@@ -73,6 +75,7 @@ pub struct Front {
     metrics: CallMetrics,
     audit: Audit,
     keyed: Arc<Keyed>,
+    desk: Option<LinkDesk>,
 }
 
 impl Front {
@@ -80,13 +83,19 @@ impl Front {
     /// bounds.
     pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics, audit: Audit) -> Self {
         let keyed = Keyed { ledger: Ledger::new(Limits::default(), Clock::system()), tasks: Tasks::new() };
-        Self { site, pause, metrics, audit, keyed: Arc::new(keyed) }
+        Self { site, pause, metrics, audit, keyed: Arc::new(keyed), desk: None }
     }
 
     /// The same with this memory of calls with a key, which run among these tasks.
     #[must_use]
     pub fn remembering(self, ledger: Ledger, tasks: Tasks) -> Self {
         Self { keyed: Arc::new(Keyed { ledger, tasks }), ..self }
+    }
+
+    /// The same with this desk for links of people's accounts.
+    #[must_use]
+    pub fn linking(self, desk: LinkDesk) -> Self {
+        Self { desk: Some(desk), ..self }
     }
 
     async fn answer<B>(self, mut request: Request<B>) -> Response<FrontBody>
@@ -123,6 +132,9 @@ impl Front {
             return well_known(request.method());
         }
         let site = self.site.load_full();
+        if let (Some(step), Some(desk)) = (links::Step::of(path), &self.desk) {
+            return Box::pin(step.take(desk, &site, request, arrival)).await;
+        }
         let route =
             route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
@@ -130,7 +142,7 @@ impl Front {
         let caller = caller::identify(request.headers(), &site.callers)?;
         let options = site.options.get(&caller);
         let act_as = act_as::named(request.headers(), &caller, options)?;
-        let links = options.filter(|options| options.rewrite_links).map(|_| links(&route, arrival));
+        let links = options.filter(|options| options.rewrite_links).map(|_| links_of(&route, arrival));
         let upstream = route.proxy.upstream();
         let mut call = Call {
             method: request.method().clone(),
@@ -259,7 +271,7 @@ async fn credential(
 }
 
 /// From what the upstream calls itself to what the caller called it.
-fn links(route: &route::Route<'_>, arrival: &Arrival) -> Links {
+fn links_of(route: &route::Route<'_>, arrival: &Arrival) -> Links {
     let base = &route.proxy.upstream().config().base_url;
     let from = format!("{}://{}{}", base.scheme.as_str(), base.authority(), base.path);
     let to = format!("{}://{}{}{}", arrival.scheme.as_str(), arrival.authority, arrival.route(), route.mount);

@@ -54,7 +54,30 @@ pub enum ProveFault {
     Unknown(String),
 }
 
+/// An application that accounts can be linked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linkable {
+    /// Its name here.
+    pub upstream: UpstreamName,
+    /// What its browser addresses begin with.
+    pub base_url: String,
+    /// Whether it has an application link, so that people can consent there.
+    pub has_oauth: bool,
+}
+
 impl Mappings {
+    /// All applications, by name.
+    pub fn applications(&self) -> Vec<Linkable> {
+        let linkable = |site: &std::sync::Arc<Site>| Linkable {
+            upstream: site.name.clone(),
+            base_url: site.base_url.clone(),
+            has_oauth: site.oauth.is_some(),
+        };
+        let mut all: Vec<Linkable> = self.0.sites.load().values().map(linkable).collect();
+        all.sort_by(|one, other| one.upstream.cmp(&other.upstream));
+        all
+    }
+
     /// Where a person's browser is sent to consent. `state` ties the answer to it; keep the verifier of `challenge`.
     pub fn authorization_url(
         &self,

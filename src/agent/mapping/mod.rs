@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 
 pub use config::OAuthConfig;
 pub use fault::MappingFault;
-pub use link::{LinkFault, ProveFault};
+pub use link::{LinkFault, Linkable, ProveFault};
 pub use manage::{CreateFault, Import, ImportFault, Link};
 
 use people::{Held, People};

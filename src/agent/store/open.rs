@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_first.sql"),
     include_str!("migrations/002_audit.sql"),
     include_str!("migrations/003_mappings.sql"),
+    include_str!("migrations/004_links.sql"),
     include_str!("migrations/005_services.sql"),
 ];
 

@@ -20,6 +20,8 @@ pub(super) const SEALED: &[SealedColumn] = &[
     SealedColumn { place: super::tables::joins::VALUE, key: &["agent", "slot"] },
     SealedColumn { place: super::tables::mappings::TOKEN, key: super::tables::mappings::ROW },
     SealedColumn { place: super::tables::mappings::REFRESH_TOKEN, key: super::tables::mappings::ROW },
+    SealedColumn { place: super::tables::links::VERIFIER, key: &["id"] },
+    SealedColumn { place: super::tables::links::PENDING, key: &["id"] },
     SealedColumn { place: super::tables::services::SECRET, key: &["name"] },
 ];
 

@@ -15,6 +15,17 @@ impl Store {
     pub(crate) fn for_tests(folder: &Path) -> Self {
         Self::open(&folder.join("state"), &test_key(folder)).unwrap()
     }
+
+    /// The same store again, as soon as its last handle is gone.
+    pub(crate) async fn again_for_tests(folder: &Path) -> Self {
+        loop {
+            match Self::open(&folder.join("state"), &test_key(folder)) {
+                Ok(store) => return store,
+                Err(StoreFault::Folder(_) | StoreFault::Busy) => tokio::task::yield_now().await,
+                Err(fault) => panic!("{fault}"),
+            }
+        }
+    }
 }
 
 fn test_key(folder: &Path) -> KeySource {

@@ -104,11 +104,20 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsFault> {
 
 /// How a server answers: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, with a certificate that may be swapped.
 pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsFault> {
+    server(certificates, &[b"h2", b"http/1.1"])
+}
+
+/// The same with HTTP/1.1 alone.
+pub fn http1_server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsFault> {
+    server(certificates, &[b"http/1.1"])
+}
+
+fn server(certificates: Arc<Certificates>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsFault> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

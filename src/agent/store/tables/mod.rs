@@ -4,5 +4,6 @@ pub mod audit;
 pub mod callers;
 pub mod identity;
 pub mod joins;
+pub mod links;
 pub mod mappings;
 pub mod services;

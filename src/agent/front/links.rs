@@ -1,0 +1,121 @@
+//! `POST /link/start` and `POST /link/finish`: a caller lets a person link an account. Nothing of it goes to an
+//! application.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Arrival, FrontBody, Site, act_as, caller, hold};
+use crate::agent::links::{LinkDesk, Wish};
+use crate::agent::upstream::BoxError;
+use crate::common::ids::UpstreamName;
+use crate::common::limits::ByteSize;
+use crate::common::problem::{Code, Problem};
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Start,
+    Finish,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    upstream: Option<UpstreamName>,
+    display_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Finish {
+    code: String,
+}
+
+impl Step {
+    pub(super) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/link/start" => Some(Self::Start),
+            "/link/finish" => Some(Self::Finish),
+            _ => None,
+        }
+    }
+
+    /// The caller is known by its key, and the person is one whom it may name.
+    pub(super) async fn take<B>(
+        self,
+        desk: &LinkDesk,
+        site: &Site,
+        request: Request<B>,
+        arrival: &Arrival,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if *request.method() != Method::POST {
+            return Err(Problem::new(Code::MethodRefused, "Use POST here."));
+        }
+        let caller = caller::identify(request.headers(), &site.callers)?;
+        let person = act_as::named(request.headers(), &caller, site.options.get(&caller))?;
+        let person = person.ok_or_else(|| {
+            Problem::new(
+                Code::ActAsRequired,
+                "Name the person whose account is to be linked in Outhaul-Act-As, as in teams:4f2c….",
+            )
+        })?;
+        let is_proved = arrival.way.trust().holds_against_the_relay();
+        let body = hold::bytes(request, MAX_BODY, PATIENCE).await?;
+        match self {
+            Self::Start => {
+                let Start { upstream, display_name } = read(&body, "{\"upstream\":\"jira\"}")?;
+                let wish = Wish { caller, act_as: person, upstream, display_name, is_proved };
+                let started = desk.start(wish).await.map_err(|fault| fault.problem())?;
+                let document =
+                    json!({ "url": started.url, "expires": started.expires, "upstream": started.upstream });
+                Ok(answer(StatusCode::CREATED, &document))
+            }
+            Self::Finish => {
+                let Finish { code } = read(&body, "{\"code\":\"7KQM-2X9D\"}")?;
+                let finished = desk.finish(&caller, &person, &code, is_proved).await;
+                let finished = finished.map_err(|fault| fault.problem())?;
+                let document = json!({
+                    "upstream": finished.upstream,
+                    "act_as": finished.act_as,
+                    "account": { "name": finished.account.name, "display_name": finished.account.display_name },
+                });
+                Ok(answer(StatusCode::OK, &document))
+            }
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|fault| {
+        let line = fault.line();
+        Problem::new(
+            Code::BadRequest,
+            format!("The body is not the JSON that is read here (line {line}). Send for example {example}."),
+        )
+    })
+}
+
+fn answer(status: StatusCode, document: &serde_json::Value) -> Response<FrontBody> {
+    let text = Bytes::from(document.to_string());
+    let length = text.len();
+    let mut response = Response::new(FrontBody::whole(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const MAX_BODY: ByteSize = ByteSize::kib(4);
+const PATIENCE: Duration = Duration::from_secs(10);

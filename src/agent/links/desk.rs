@@ -1,0 +1,226 @@
+//! The caller's side: a link is asked for, and a code is brought back.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::accounts::Accounts;
+use super::attempt::{self, LIFE, Refusal};
+use super::config::Config;
+use super::fault::{FinishFault, StartFault};
+use super::secrets::{Code, Token};
+use crate::agent::mapping::{Account, Link, Linkable, Mappings};
+use crate::agent::store::Store;
+use crate::agent::store::tables::links::{LinkEnd, LinkKey, LinkLimits, LinkRow, LinkStage};
+use crate::common::act_as::ActAs;
+use crate::common::clock::Clock;
+use crate::common::ids::{CallerName, LinkId, UpstreamName};
+use crate::common::tasks::Tasks;
+
+/// Where links are asked for and finished. Cheap to clone.
+#[derive(Clone)]
+pub struct LinkDesk(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+    pub(super) accounts: Box<dyn Accounts>,
+    /// Without pages nobody links.
+    pub(super) pages: Option<Config>,
+}
+
+/// What a caller asks for. That it may name this person was decided before.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Who asks.
+    pub caller: CallerName,
+    /// For whom.
+    pub act_as: ActAs,
+    /// At which application; may be left out where there is one.
+    pub upstream: Option<UpstreamName>,
+    /// What the person is called, for the page.
+    pub display_name: Option<String>,
+    /// Whether the caller's word holds against the relay.
+    pub is_proved: bool,
+}
+
+/// A link that waits for its person.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// What the person opens, once.
+    pub url: String,
+    /// Until when. Seconds since 1970.
+    pub expires: u64,
+    /// At which application.
+    pub upstream: UpstreamName,
+}
+
+/// A link that is active.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The application.
+    pub upstream: UpstreamName,
+    /// The person.
+    pub act_as: ActAs,
+    /// The account that is theirs.
+    pub account: Account,
+}
+
+impl LinkDesk {
+    /// Opens the desk; without pages it refuses. Ends what runs out among these tasks.
+    pub fn new(store: Store, mappings: Mappings, pages: Option<Config>, clock: Clock, tasks: &Tasks) -> Self {
+        Self::open(store, Box::new(mappings), pages, clock, tasks)
+    }
+
+    pub(super) fn open(
+        store: Store,
+        accounts: Box<dyn Accounts>,
+        pages: Option<Config>,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Self {
+        let desk = Self(Arc::new(Inner { store, clock, tasks: tasks.clone(), accounts, pages }));
+        let (inner, group) = (Arc::downgrade(&desk.0), tasks.clone());
+        tasks.spawn("sweep of links", async move { sweep(inner, group).await });
+        desk
+    }
+
+    /// Makes a one-use address for a person. What that person had open before is over.
+    pub async fn start(&self, wish: Wish) -> Result<Started, StartFault> {
+        let pages = self.0.pages.as_ref().ok_or(StartFault::Off)?;
+        if !wish.is_proved && !pages.accept_relay_trust {
+            return Err(StartFault::Unproved);
+        }
+        let Linkable { upstream, .. } = self.application(wish.upstream)?;
+        let url = Token::generate().map_err(|_| StartFault::Random)?;
+        let now = self.0.clock.unix_seconds();
+        let row = LinkRow {
+            id: LinkId::generate(),
+            caller: wish.caller,
+            upstream: upstream.clone(),
+            act_as: wish.act_as,
+            display_name: wish.display_name.map(|name| plain(&name)).filter(|name| !name.is_empty()),
+            stage: LinkStage::Open,
+            created: now,
+            url: url.hash(),
+            browser: None,
+            rounds: 0,
+            consent: None,
+            verifier: None,
+            pending: None,
+            code: None,
+            confirmed: None,
+            tries: 0,
+        };
+        let expires = attempt::expires(&row);
+        let (caller, act_as) = (row.caller.clone(), row.act_as.clone());
+        let replace = |row: &mut LinkRow| {
+            attempt::end(row, LinkEnd::Replaced);
+        };
+        // Those whose time is over take no room.
+        self.0.sweep().await?;
+        if !self.0.store.add_link(row, LIMITS, replace).await? {
+            return Err(StartFault::Full);
+        }
+        tracing::info!(%caller, %act_as, %upstream, "a person may link an account");
+        Ok(Started { url: format!("{}/link/{}", pages.url, url.expose().expose()), expires, upstream })
+    }
+
+    /// Takes the code that the person brought. The right one makes the link active; it is good once.
+    pub async fn finish(
+        &self,
+        caller: &CallerName,
+        act_as: &ActAs,
+        code: &str,
+        is_proved: bool,
+    ) -> Result<Finished, FinishFault> {
+        let pages = self.0.pages.as_ref().ok_or(FinishFault::Off)?;
+        if !is_proved && !pages.accept_relay_trust {
+            return Err(FinishFault::Unproved);
+        }
+        let code: Code = code.parse().map_err(|_| FinishFault::Unreadable)?;
+        let (inner, caller, act_as) = (Arc::clone(&self.0), caller.clone(), act_as.clone());
+        // In a task of its own: a caller that leaves must not lose what is handed out once.
+        let done = self.0.tasks.spawn_detached(async move { inner.finish(caller, act_as, code).await });
+        done.await.unwrap_or(Err(FinishFault::Stopping))
+    }
+
+    /// The application that is meant.
+    fn application(&self, named: Option<UpstreamName>) -> Result<Linkable, StartFault> {
+        let mut all = self.0.accounts.applications();
+        if let Some(name) = named {
+            let found = all.into_iter().find(|application| application.upstream == name);
+            return found.ok_or(StartFault::NoUpstream(name));
+        }
+        let several = all.len() > 1;
+        match all.pop() {
+            Some(only) if !several => Ok(only),
+            _ => Err(StartFault::WhichUpstream),
+        }
+    }
+}
+
+impl Inner {
+    async fn finish(&self, caller: CallerName, act_as: ActAs, code: Code) -> Result<Finished, FinishFault> {
+        let (now, by) = (self.clock.unix_seconds(), caller.clone());
+        let taken = self.store.change_link(LinkKey::Person(act_as.clone()), move |row| {
+            let given = code.hash(row.id);
+            attempt::finish(row, &by, given, now).map(|pending| (row.upstream.clone(), pending))
+        });
+        let (upstream, pending) = match taken.await?.unwrap_or(Err(Refusal::OtherCaller)) {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                tracing::info!(%caller, %act_as, ?refusal, "a link was not finished");
+                return Err(FinishFault::of(refusal));
+            }
+        };
+        let account = pending.account.clone();
+        let link = Link {
+            upstream: upstream.clone(),
+            act_as: act_as.clone(),
+            account: pending.account,
+            secrets: pending.secrets,
+            allow_shared: false,
+        };
+        self.accounts.create(link).await.map_err(FinishFault::Create)?;
+        tracing::info!(%caller, %act_as, %upstream, account = %account.name, "an account is linked");
+        Ok(Finished { upstream, act_as, account })
+    }
+
+    /// Ends what ran out.
+    async fn sweep(&self) -> Result<(), StartFault> {
+        let now = self.clock.unix_seconds();
+        let settle = move |row: &mut LinkRow| {
+            let _ = attempt::settle(row, now);
+        };
+        self.store.sweep_links(settle, now.saturating_sub(KEPT.as_secs())).await?;
+        Ok(())
+    }
+}
+
+async fn sweep(inner: Weak<Inner>, group: Tasks) {
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = group.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(fault) = inner.sweep().await {
+            tracing::warn!(%fault, "links that ran out could not be ended; they can't be used in any case");
+        }
+    }
+}
+
+/// Text that can't turn the page's own words around, or hide in them.
+fn plain(text: &str) -> String {
+    let turns = |one: char| matches!(one, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');
+    let shown = text.chars().filter(|one| !one.is_control() && !turns(*one));
+    shown.take(MAX_DISPLAY_NAME).collect::<String>().trim().to_owned()
+}
+
+const LIMITS: LinkLimits = LinkLimits { of_caller: 1000, open: 5000, kept: 20_000 };
+const MAX_DISPLAY_NAME: usize = 100;
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// So long the page of an attempt that is over says what became of it.
+const KEPT: Duration = Duration::from_secs(LIFE.as_secs() + 3600);
