@@ -224,6 +224,8 @@ fn not_created(fault: &CreateFault) -> Refused {
         CreateFault::NoUpstream(_) => Refused::new(StatusCode::NOT_FOUND, fault.to_string()),
         CreateFault::Taken { .. } => Refused::new(StatusCode::CONFLICT, fault.to_string())
             .with_remedy("Nothing was stored. `--allow-shared` lets both people use it."),
+        CreateFault::OtherAccount { .. } => Refused::new(StatusCode::CONFLICT, fault.to_string())
+            .with_remedy("Nothing was stored. `outhaul-agent link remove` removes the link of the list."),
         CreateFault::Stopping => Refused::new(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
         CreateFault::Store(fault) => broken(fault),
     }

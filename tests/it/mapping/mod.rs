@@ -4,6 +4,7 @@
 mod administrator;
 mod calls;
 mod renewal;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
