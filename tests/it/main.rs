@@ -17,6 +17,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod keys;
 mod mapping;
 mod net;
 mod once;
