@@ -4,6 +4,7 @@
 mod administrator;
 mod calls;
 mod renewal;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,7 +188,7 @@ impl World {
             .ask(Method::GET, "/counters", "")
             .await
             .pointer(pointer)
-            .and_then(|n| n.as_u64())
+            .and_then(Value::as_u64)
             .unwrap_or(0)
     }
 
