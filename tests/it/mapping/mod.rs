@@ -30,7 +30,7 @@ use outhaul::common::tasks::Tasks;
 use outhaul::config::values::SecretRef;
 use outhaul::identity::oauth::Verifier;
 use outhaul::tunnel::head::Scheme;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_service::Service;
 
 use crate::proxy::{Answer, read};
