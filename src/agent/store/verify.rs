@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::open::leave_log;
 use super::sealed::SEALED;
 use super::session::Session;
 use super::{Store, StoreFault};
@@ -47,6 +48,9 @@ fn look(session: &Session<'_>) -> Result<Verified, StoreFault> {
                 verified.broken.push(format!("{pragma}: {text}"));
             }
         }
+    }
+    if !verified.broken.is_empty() {
+        leave_log(session.connection(), true)?;
     }
     for column in SEALED {
         let (count, broken) = column.verify(session)?;
