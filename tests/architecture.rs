@@ -89,6 +89,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::pause",
             "agent::policy",
             "agent::proxy",
+            "agent::remembered",
             "agent::upstream",
         ],
     ),
@@ -112,6 +113,8 @@ const TABLE: &[(&str, &[&str])] = &[
         &["agent::audit", "agent::counters", "agent::credentials", "agent::policy", "agent::upstream"],
     ),
     ("agent::reload", &[]),
+    // What decides, and the store behind it.
+    ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),

@@ -24,6 +24,7 @@ pub mod pause;
 pub mod policy;
 pub mod proxy;
 pub mod reload;
+pub mod remembered;
 pub mod run;
 pub mod store;
 pub mod upstream;

@@ -26,6 +26,7 @@ use super::metrics;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
+use super::remembered::Remembered;
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
@@ -68,6 +69,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
+    let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
+        .await
+        .map_err(|fault| fault.report())?;
+    remembered.start(&tasks);
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -78,7 +83,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     );
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
-        .remembering(ledger.clone(), tasks.clone())
+        .remembering(remembered.clone(), tasks.clone())
         .linking(desk.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {

@@ -166,6 +166,8 @@ codes! {
     IdempotencyAnswerGone = "idempotency-answer-gone", CONFLICT, Agent, Never, Answered, "The call was made before, and its answer is not kept";
     /// No further key can be remembered.
     IdempotencyFull = "idempotency-full", SERVICE_UNAVAILABLE, Site, After, NotSent, "No further Idempotency-Key can be remembered for now";
+    /// The store can't take or give what the call needs.
+    StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, Agent, After, NotSent, "The agent's store can't be read or written now";
     /// The call can't be recorded.
     AuditUnavailable = "audit-unavailable", SERVICE_UNAVAILABLE, Agent, After, NotSent, "The agent can't record calls now, so it makes none";
     /// Something of ours failed.

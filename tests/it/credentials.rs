@@ -169,6 +169,13 @@ async fn a_secret_is_set_tested_rotated_and_removed_while_calls_go_on() {
     assert_eq!(get(&site, MYSELF).await.problem(), Some("credential-missing"));
     let again = world.agent(&["credential", "remove", "reader"]).await;
     assert!(again.code == 65 && again.err.contains("holds no secret"), "{again:?}");
+    let audit = world.agent(&["audit", "export"]).await;
+    for event in
+        ["credential-set", "credential-removed", "tested at jira: works", "tested at jira: other-user"]
+    {
+        assert!(audit.out.contains(event), "{event} in {audit:?}");
+    }
+    assert!(!audit.out.contains(MARKER) && audit.out.contains("uid "), "{audit:?}");
     let untestable = world.agent(&["credential", "test", "reader"]).await;
     assert!(untestable.code == 65 && untestable.err.contains("credential set reader"), "{untestable:?}");
     let log = site.agent.log();
@@ -269,6 +276,13 @@ async fn without_a_daemon_the_store_itself_is_changed() {
     assert_eq!(removed.code, 0, "{removed:?}");
     site.agent.kill();
     assert_eq!(line(&site.world).await["usable"], false);
+    site.agent = site.world.start_agent();
+    site.agent.line("connected to the relay").await;
+    let audit = site.world.agent(&["audit", "export"]).await;
+    for event in ["credential-set", "tested at jira: unreachable", "credential-removed"] {
+        assert!(audit.out.contains(event), "{event} in {audit:?}");
+    }
+    assert_eq!(site.world.agent(&["audit", "verify"]).await.code, 0);
 }
 
 /// What a terminal shows while somebody types into it, and how the command ended.

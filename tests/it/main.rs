@@ -17,6 +17,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod keys;
 mod links;
 mod mapping;
 mod net;

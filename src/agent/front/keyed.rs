@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::agent::audit::{Answered, UnderWay};
 use crate::agent::credentials::Credential;
 use crate::agent::idempotency::{
-    Entry, Finished, Full, Hashed, HeadPrint, Key, KeyFault, Ledger, Loss, Outcome as Kept, Scope, Ticket,
+    Entry, Finished, Full, Hashed, HeadPrint, Key, KeyFault, Loss, Outcome as Kept, Scope, Ticket,
 };
 use crate::agent::policy::Permit;
 use crate::agent::proxy::{FrontBody, Links, Means, Piece, Proxy};
+use crate::agent::remembered::Remembered;
 use crate::agent::upstream::BoxError;
 use crate::common::ids::RequestId;
 use crate::common::problem::{Code, Outcome, Problem};
@@ -26,12 +27,14 @@ use crate::common::tasks::Tasks;
 pub(super) const REPLAYED: &str = "outhaul-replayed";
 /// How long an answer is still read for the record after its caller left.
 const ABANDONED: Duration = Duration::from_secs(60);
+/// Seconds after which to try again where the store fails: somebody must mend it first.
+const STORE_DOWN: u32 = 30;
 /// Nobody is told to come back later than that.
 const LATEST: u32 = 3600;
 
 /// What remembers, and what runs the calls.
 pub(super) struct Keyed {
-    pub(super) ledger: Ledger,
+    pub(super) remembered: Remembered,
     pub(super) tasks: Tasks,
 }
 
@@ -91,13 +94,13 @@ impl Keyed {
             )
             .with_outcome(Outcome::NotSent));
         };
-        let scope = Scope { caller, upstream: permit.upstream().clone(), key };
+        let scope = Scope::new(caller, permit.upstream().clone(), &key);
         let head = HeadPrint::of(permit.method(), permit.path().as_str(), permit.query(), request.headers());
-        match self.ledger.begin(scope, head, sending.request_id) {
+        match self.remembered.ledger().begin(scope.clone(), head, sending.request_id) {
             Entry::First(ticket) => self.first(ticket, sending, request).await.map(Sent::Fresh),
             other => {
                 let patience = sending.proxy.upstream().config().idle_timeout;
-                let told = again(other, request, patience).await;
+                let told = self.again(&scope, other, request, patience).await;
                 match &told {
                     Ok(response) => {
                         sending.record.ended.result = Some(Answered::Status(response.status().as_u16()));
@@ -120,12 +123,20 @@ impl Keyed {
         let request = request.map(|body| Hashed::new(body, declared));
         ticket.watch(request.body().hashing());
         let (answer, answered) = oneshot::channel();
-        let proxy = sending.proxy.clone();
+        let (proxy, remembered) = (sending.proxy.clone(), self.remembered.clone());
         let Sending { permit, credential, links, request_id, record, .. } = sending;
         self.tasks.spawn_detached(async move {
+            if remembered.begin(&ticket).await.is_err() {
+                let problem = not_remembered();
+                record.not_made(&problem);
+                // If it is on disk after all, the next process takes its outcome for unknown: a call too few.
+                ticket.free();
+                let _ = answer.send(Err(problem));
+                return;
+            }
             let means = Means { credential: credential.as_deref(), links, request_id, record };
             let made = Box::pin(proxy.forward(permit, request, means)).await;
-            keep(ticket, made, answer).await;
+            Keeping { remembered, ticket }.keep(made, answer).await;
         });
         answered.await.unwrap_or_else(|_| {
             Err(Problem::new(
@@ -134,97 +145,130 @@ impl Keyed {
             ))
         })
     }
-}
 
-/// What a call hears whose key is known already: it is not made.
-async fn again<B>(entry: Entry, request: Request<B>, patience: Duration) -> Answer
-where
-    B: Body<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
-    match entry {
-        Entry::UnderWay(first) => Err(under_way(first)),
-        Entry::Mismatch(first) => Err(mismatch(first)),
-        Entry::Full(full) => Err(no_room(full)),
-        Entry::Finished(first, finished) if same_body(&finished, request, patience).await? => {
-            replay(first, &finished)
+    /// What a call hears whose key is known already: it is not made.
+    async fn again<B>(&self, scope: &Scope, entry: Entry, request: Request<B>, patience: Duration) -> Answer
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        match entry {
+            Entry::UnderWay(first) => Err(under_way(first)),
+            Entry::Full(full) => Err(no_room(full)),
+            Entry::Finished(first, finished) if same_body(&finished, request, patience).await? => {
+                match &finished.unstored {
+                    Some(outcome) => replay(first, outcome),
+                    None => match self.remembered.recall(scope, first).await {
+                        Ok(outcome) => replay(first, &outcome),
+                        Err(_) => Err(told(not_recalled(), first)),
+                    },
+                }
+            }
+            Entry::Mismatch(first) | Entry::Finished(first, _) => Err(mismatch(first)),
+            Entry::First(_) => {
+                Err(Problem::new(Code::Internal, "A first call was taken for a repeated one.")
+                    .with_outcome(Outcome::NotSent))
+            }
         }
-        Entry::Finished(first, _) => Err(mismatch(first)),
-        Entry::First(_) => Err(Problem::new(Code::Internal, "A first call was taken for a repeated one.")
-            .with_outcome(Outcome::NotSent)),
     }
 }
 
-/// The end of a call, told to the record before it is told to the caller.
-async fn keep(mut ticket: Box<Ticket>, made: Answer, answer: oneshot::Sender<Answer>) {
-    match made {
-        Ok(response) if not_taken(response.status()) => {
-            ticket.free();
-            let _ = answer.send(Ok(response));
-        }
-        Ok(response) => carry(ticket, response, answer).await,
-        Err(problem) => {
-            match problem.outcome {
-                Outcome::NotSent => ticket.free(),
-                // The application's 401: it did not act, and the same call must pass once the credential is renewed.
-                _ if problem.code == Code::NeedsReauth => ticket.free(),
-                Outcome::OutcomeUnknown | Outcome::Answered => ticket.unknown(problem.clone()),
+/// A call that is under way, and where its end is kept.
+struct Keeping {
+    remembered: Remembered,
+    ticket: Box<Ticket>,
+}
+
+impl Keeping {
+    /// The end of a call, told to the record before it is told to the caller.
+    async fn keep(mut self, made: Answer, answer: oneshot::Sender<Answer>) {
+        match made {
+            Ok(response) if not_taken(response.status()) => {
+                self.free().await;
+                let _ = answer.send(Ok(response));
             }
-            let _ = answer.send(Err(problem));
+            Ok(response) => self.carry(response, answer).await,
+            Err(problem) => {
+                match problem.outcome {
+                    Outcome::NotSent => self.free().await,
+                    // The application's 401: it did not act, and the same call must pass once the credential is renewed.
+                    _ if problem.code == Code::NeedsReauth => self.free().await,
+                    Outcome::OutcomeUnknown | Outcome::Answered => {
+                        self.ticket.unknown(problem.clone());
+                        self.store().await;
+                    }
+                }
+                let _ = answer.send(Err(problem));
+            }
         }
+    }
+
+    /// Passes an answer on piece by piece and keeps it. The record is on disk before the caller sees the end.
+    async fn carry(mut self, response: Response<FrontBody>, answer: oneshot::Sender<Answer>) {
+        let (head, mut body) = response.into_parts();
+        let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = number(&head.headers).filter(|_| !bodiless);
+        self.ticket.head(head.status, &head.headers, length);
+        if body.is_end_stream() {
+            self.ticket.answered();
+            self.store().await;
+            let _ = answer.send(Ok(Response::from_parts(head, body)));
+            return;
+        }
+        self.store().await;
+        let (pieces, taken) = mpsc::channel::<Piece>(1);
+        let present = answer.send(Ok(Response::from_parts(head, FrontBody::handed(taken)))).is_ok();
+        let mut caller = Some(pieces).filter(|_| present);
+        while let Some(pieces) = caller {
+            caller = tokio::select! {
+                () = pieces.closed() => None,
+                frame = body.frame() => match frame {
+                    Some(Ok(frame)) => {
+                        if let Some(data) = frame.data_ref() {
+                            self.ticket.body(data);
+                        }
+                        if body.is_end_stream() {
+                            self.ticket.answered();
+                        }
+                        self.store().await;
+                        pieces.send(Ok(Some(frame))).await.ok().map(|()| pieces)
+                    }
+                    Some(Err(fault)) => {
+                        self.ticket.lost(Loss::BrokeOff);
+                        self.store().await;
+                        let _ = pieces.send(Err(fault)).await;
+                        return;
+                    }
+                    None => {
+                        self.ticket.answered();
+                        self.store().await;
+                        let _ = pieces.send(Ok(None)).await;
+                        return;
+                    }
+                },
+            };
+        }
+        // Nobody listens; what is left is read for the record alone.
+        let rest = tokio::time::timeout(ABANDONED, read_out(&mut self.ticket, &mut body)).await;
+        if rest.is_err() {
+            self.ticket.lost(Loss::Endless);
+        }
+        self.store().await;
+    }
+
+    /// Stores the call's end, once it was told.
+    async fn store(&mut self) {
+        self.remembered.finish(&mut self.ticket).await;
+    }
+
+    async fn free(&mut self) {
+        self.remembered.free(&mut self.ticket).await;
     }
 }
 
 /// The application did not act (RFC 9110, section 15.5.2; RFC 6585, section 4): the same call may yet succeed.
 fn not_taken(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS)
-}
-
-/// Passes an answer on piece by piece and keeps it. The record is complete before the caller sees the end.
-async fn carry(mut ticket: Box<Ticket>, response: Response<FrontBody>, answer: oneshot::Sender<Answer>) {
-    let (head, mut body) = response.into_parts();
-    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = number(&head.headers).filter(|_| !bodiless);
-    ticket.head(head.status, &head.headers, length);
-    if body.is_end_stream() {
-        ticket.answered();
-        let _ = answer.send(Ok(Response::from_parts(head, body)));
-        return;
-    }
-    let (pieces, taken) = mpsc::channel::<Piece>(1);
-    let present = answer.send(Ok(Response::from_parts(head, FrontBody::handed(taken)))).is_ok();
-    let mut caller = Some(pieces).filter(|_| present);
-    while let Some(pieces) = caller {
-        caller = tokio::select! {
-            () = pieces.closed() => None,
-            frame = body.frame() => match frame {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        ticket.body(data);
-                    }
-                    if body.is_end_stream() {
-                        ticket.answered();
-                    }
-                    pieces.send(Ok(Some(frame))).await.ok().map(|()| pieces)
-                }
-                Some(Err(fault)) => {
-                    ticket.lost(Loss::BrokeOff);
-                    let _ = pieces.send(Err(fault)).await;
-                    return;
-                }
-                None => {
-                    ticket.answered();
-                    let _ = pieces.send(Ok(None)).await;
-                    return;
-                }
-            },
-        };
-    }
-    // Nobody listens; what is left is read for the record alone.
-    let rest = tokio::time::timeout(ABANDONED, read_out(&mut ticket, &mut body)).await;
-    if rest.is_err() {
-        ticket.lost(Loss::Endless);
-    }
 }
 
 async fn read_out(ticket: &mut Ticket, body: &mut FrontBody) {
@@ -269,8 +313,8 @@ where
     }
 }
 
-fn replay(first: RequestId, finished: &Finished) -> Answer {
-    match &finished.outcome {
+fn replay(first: RequestId, outcome: &Kept) -> Answer {
+    match outcome {
         Kept::Answered(answer) => {
             let mut response = Response::new(FrontBody::whole(answer.body.clone()));
             *response.status_mut() = answer.status;
@@ -287,6 +331,7 @@ fn replay(first: RequestId, finished: &Finished) -> Answer {
                 }
                 Loss::BrokeOff => "it broke off before its end",
                 Loss::Endless => "it had no end while its caller was there",
+                Loss::NotStored => "the agent's store could not take it",
             };
             let status = status.as_u16();
             let detail = format!(
@@ -307,6 +352,19 @@ fn mismatch(first: RequestId) -> Problem {
     let text = "This Idempotency-Key was used for a call with another method, path, query, content type or body. This \
                 call was not made. Use one key for each call, and the same only to send it again.";
     told(Problem::new(Code::IdempotencyMismatch, text), first)
+}
+
+/// Without a record on disk a crash would let the call be sent twice.
+fn not_remembered() -> Problem {
+    let detail = "The agent can't put on disk that this call is under way, so it was not made. Send it again later with \
+                  the same key. The agent's journal at the site says what is wrong with its store.";
+    Problem::new(Code::StoreUnavailable, detail).with_retry_after(STORE_DOWN)
+}
+
+fn not_recalled() -> Problem {
+    let detail = "A call with this key was made before, and what became of it can't be read now. This one was not made. \
+                  Send it again later with the same key. The agent's journal at the site says what is wrong.";
+    Problem::new(Code::StoreUnavailable, detail).with_retry_after(STORE_DOWN)
 }
 
 fn told(problem: Problem, first: RequestId) -> Problem {

@@ -34,16 +34,15 @@ use super::audit::Audit;
 use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
-use super::idempotency::{Ledger, Limits};
 use super::links::LinkDesk;
 use super::mapping::Mappings;
 use super::pause::Pause;
 use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Policy, Query, authorise};
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
+use super::remembered::Remembered;
 use super::upstream::BoxError;
 use crate::common::act_as::ActAs;
-use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
@@ -74,22 +73,21 @@ pub struct Front {
     pause: Pause,
     metrics: CallMetrics,
     audit: Audit,
-    keyed: Arc<Keyed>,
+    keyed: Option<Arc<Keyed>>,
     desk: Option<LinkDesk>,
 }
 
 impl Front {
-    /// Whoever holds `site` may swap it at any time. Every call of a known caller is recorded. Calls with an `Idempotency-Key` are remembered within the usual
-    /// bounds.
+    /// Whoever holds `site` may swap it at any time. Every call of a known caller is recorded. Calls with an
+    /// `Idempotency-Key` are refused, until there is something to remember them by.
     pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics, audit: Audit) -> Self {
-        let keyed = Keyed { ledger: Ledger::new(Limits::default(), Clock::system()), tasks: Tasks::new() };
-        Self { site, pause, metrics, audit, keyed: Arc::new(keyed), desk: None }
+        Self { site, pause, metrics, audit, keyed: None, desk: None }
     }
 
     /// The same with this memory of calls with a key, which run among these tasks.
     #[must_use]
-    pub fn remembering(self, ledger: Ledger, tasks: Tasks) -> Self {
-        Self { keyed: Arc::new(Keyed { ledger, tasks }), ..self }
+    pub fn remembering(self, remembered: Remembered, tasks: Tasks) -> Self {
+        Self { keyed: Some(Arc::new(Keyed { remembered, tasks })), ..self }
     }
 
     /// The same with this desk for links of people's accounts.
@@ -207,7 +205,8 @@ impl Front {
         B::Error: Into<BoxError>,
     {
         if let Some(key) = keyed::key(&request)? {
-            return match Box::pin(self.keyed.send(key, sending, request)).await? {
+            let Some(keyed) = &self.keyed else { return Err(remembers_nothing()) };
+            return match Box::pin(keyed.send(key, sending, request)).await? {
                 Sent::Fresh(response) => {
                     self.metrics.answered(response.status());
                     Ok(response)
@@ -316,6 +315,13 @@ fn nothing_here(path: &str) -> Problem {
             "“/{first}” is no application of this site. The first part of the path names one, as in /jira/rest/…; \
              the site's administrator sets them as [upstream.NAME]."
         ),
+    )
+}
+
+fn remembers_nothing() -> Problem {
+    Problem::new(
+        Code::StoreUnavailable,
+        "The agent has nothing to remember a call with a key by; it was not made.",
     )
 }
 

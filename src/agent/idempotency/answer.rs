@@ -9,7 +9,7 @@ pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// `name:value` and a line feed for each field: a tenth of a map's memory.
-    fields: Box<[u8]>,
+    pub fields: Box<[u8]>,
     /// The body.
     pub body: Bytes,
 }

@@ -6,20 +6,9 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::{Answer, BodyPrint, HeadPrint, Key, Limits};
-use crate::common::ids::{CallerName, RequestId, UpstreamName};
+use super::{Answer, BodyPrint, HeadPrint, Limits, Scope};
+use crate::common::ids::{CallerName, RequestId};
 use crate::common::problem::Problem;
-
-/// Where a key means something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
-    /// Two callers may choose the same key.
-    pub caller: CallerName,
-    /// As may one caller for two applications.
-    pub upstream: UpstreamName,
-    /// The key.
-    pub key: Key,
-}
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +37,8 @@ pub enum Loss {
     BrokeOff,
     /// Its caller had left, and it went on for too long.
     Endless,
+    /// The store did not take it.
+    NotStored,
 }
 
 /// A call that came to its end.
@@ -55,8 +46,23 @@ pub enum Loss {
 pub struct Finished {
     /// The body it was sent with.
     pub body: BodyPrint,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// What became of it, where the store does not know; never an answer.
+    pub unstored: Option<Outcome>,
+}
+
+/// A call that a process before this one made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its key.
+    pub scope: Scope,
+    /// Its request.
+    pub first: RequestId,
+    /// All but its body.
+    pub head: HeadPrint,
+    /// Its body.
+    pub body: BodyPrint,
+    /// The bytes of its answer.
+    pub bytes: u64,
 }
 
 /// What a call with a key gets.
@@ -96,6 +102,8 @@ pub struct Book {
     next: u64,
     /// Of answers, kept or arriving.
     bytes: u64,
+    /// Those whose time is over, until they are gone from the store too.
+    forgotten: Vec<(Arc<Scope>, RequestId)>,
 }
 
 #[derive(Debug)]
@@ -125,7 +133,34 @@ impl Book {
             finished: BTreeMap::new(),
             next: 0,
             bytes: 0,
+            forgotten: Vec::new(),
         }
+    }
+
+    /// A call of a process before this one, which ended then. They come in the order of their ends, before any other.
+    pub fn restore(&mut self, earlier: Earlier, ended: Instant) {
+        let Earlier { scope, first, head, body, bytes } = earlier;
+        let (number, order, scope) = (self.number(), self.number(), Arc::new(scope));
+        let finished = Some(Arc::new(Finished { body, unstored: None }));
+        let record = Record { number, first, head, finished, bytes };
+        if self.records.insert(Arc::clone(&scope), record).is_none() {
+            self.bytes = self.bytes.saturating_add(bytes);
+            let keys = self.callers.entry(scope.caller.clone()).or_default();
+            keys.count += 1;
+            keys.finished.insert(order);
+            self.finished.insert(order, (ended, scope));
+        }
+    }
+
+    /// Some of those whose time is over, to be removed from the store.
+    pub fn take_forgotten(&mut self, most: usize) -> Vec<(Arc<Scope>, RequestId)> {
+        let from = self.forgotten.len().saturating_sub(most);
+        self.forgotten.split_off(from)
+    }
+
+    /// They could not be removed.
+    pub fn put_back(&mut self, forgotten: Vec<(Arc<Scope>, RequestId)>) {
+        self.forgotten.extend(forgotten);
     }
 
     /// The bounds.
@@ -179,10 +214,9 @@ impl Book {
         true
     }
 
-    /// A call came to its end. From now on its key is remembered for [`Limits::keep`].
-    pub fn settle(&mut self, scope: &Scope, number: u64, finished: Finished, now: Instant) {
+    /// A call came to its end, with its answer kept or not. From now on its key is remembered for [`Limits::keep`].
+    pub fn settle(&mut self, scope: &Scope, number: u64, finished: Finished, kept: bool, now: Instant) {
         let order = self.number();
-        let kept = matches!(finished.outcome, Outcome::Answered(_));
         let Some(record) = self.under_way(scope, number) else { return };
         record.finished = Some(Arc::new(finished));
         let given_back = if kept { 0 } else { std::mem::take(&mut record.bytes) };
@@ -218,12 +252,14 @@ impl Book {
             if let Some(keys) = self.callers.get_mut(&scope.caller) {
                 keys.finished.remove(&order);
             }
-            self.remove(&scope);
+            if let Some(first) = self.remove(&scope) {
+                self.forgotten.push((scope, first));
+            }
         }
     }
 
-    fn remove(&mut self, scope: &Scope) {
-        let Some(record) = self.records.remove(scope) else { return };
+    fn remove(&mut self, scope: &Scope) -> Option<RequestId> {
+        let record = self.records.remove(scope)?;
         self.bytes -= record.bytes;
         if let Some(keys) = self.callers.get_mut(&scope.caller) {
             keys.count -= 1;
@@ -231,6 +267,7 @@ impl Book {
                 self.callers.remove(&scope.caller);
             }
         }
+        Some(record.first)
     }
 
     fn full(&self, caller: &CallerName, now: Instant) -> Option<Full> {

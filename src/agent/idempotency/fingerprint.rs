@@ -16,7 +16,7 @@ const ACT_AS: HeaderName = HeaderName::from_static("outhaul-act-as");
 
 /// Of all but the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadPrint(Digest);
+pub struct HeadPrint(pub [u8; 32]);
 
 impl HeadPrint {
     /// `path` and `query` as they would be sent.
@@ -48,10 +48,16 @@ pub struct BodyPrint {
     pub length: u64,
     /// Whether these are all: an application may answer before it has taken the whole body.
     pub whole: bool,
-    digest: Digest,
+    /// Their hash.
+    pub digest: [u8; 32],
 }
 
 impl BodyPrint {
+    /// Of a body of which nothing is known: every other is like it.
+    pub fn nothing() -> Self {
+        Hashing::new(false).print()
+    }
+
     /// To be told the body of a further request.
     pub fn compare(self) -> Comparison {
         Comparison { wanted: self, context: digest::Context::new(&SHA256), seen: 0 }
@@ -68,7 +74,7 @@ pub struct Comparison {
 impl Comparison {
     /// The next bytes; gives the verdict as soon as there is one.
     pub fn push(&mut self, bytes: &[u8]) -> Option<bool> {
-        let room = self.wanted.length - self.seen;
+        let room = self.wanted.length.saturating_sub(self.seen);
         let length = bytes.len() as u64;
         if length > room && self.wanted.whole {
             return Some(false);
@@ -109,11 +115,6 @@ impl Hashing {
     fn new(whole: bool) -> Self {
         let context = digest::Context::new(&SHA256);
         Self(Arc::new(Mutex::new(Taken { context, length: 0, whole })))
-    }
-
-    /// Of a body of which nothing was taken.
-    pub(super) fn nothing() -> BodyPrint {
-        Self::new(false).print()
     }
 
     /// As far as the body has been taken.

@@ -1,6 +1,9 @@
 //! The header field: a structured-field string as the draft has it, or the bare key that most programs send.
 
 use http::{HeaderMap, HeaderName};
+use ring::digest::{self, SHA256};
+
+use crate::common::ids::{CallerName, UpstreamName};
 
 /// `Idempotency-Key`.
 pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -8,6 +11,31 @@ pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// What a caller names one call by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key(Box<str>);
+
+/// Where a key means something, and the key: two callers may choose the same, and one caller for two applications.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// Whose it is.
+    pub caller: CallerName,
+    /// For which application.
+    pub upstream: UpstreamName,
+    /// SHA-256 of these two and the key, which itself is kept nowhere.
+    pub key: [u8; 32],
+}
+
+impl Scope {
+    /// Of this key.
+    pub fn new(caller: CallerName, upstream: UpstreamName, key: &Key) -> Self {
+        let mut context = digest::Context::new(&SHA256);
+        for part in [caller.as_str(), upstream.as_str(), key.as_str()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        // SHA-256 has 32 bytes.
+        let key = context.finish().as_ref().try_into().unwrap_or_default();
+        Self { caller, upstream, key }
+    }
+}
 
 /// Why a field is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

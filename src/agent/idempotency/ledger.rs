@@ -1,11 +1,14 @@
 //! One book for all calls, and a ticket for each call that is under way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Answer, Begun, Book, Finished, Full, Hashing, HeadPrint, Limits, Loss, Outcome, Scope};
+use super::{
+    Answer, Begun, BodyPrint, Book, Earlier, Finished, Full, Hashing, HeadPrint, Limits, Loss, Outcome, Scope,
+};
 use crate::common::clock::Clock;
 use crate::common::ids::RequestId;
 use crate::common::problem::{Code, Problem};
@@ -62,17 +65,40 @@ impl Ledger {
         Usage { keys: book.keys(), bytes: book.bytes(), limits: book.limits() }
     }
 
+    /// A call of a process before this one, which ended so long ago.
+    pub fn restore(&self, earlier: Earlier, age: Duration) {
+        let now = self.clock.now();
+        // Where the clock does not reach back that far, it is remembered for longer.
+        self.book().restore(earlier, now.checked_sub(age).unwrap_or(now));
+    }
+
+    /// Some of those whose time is over, to be removed from the store.
+    pub fn take_forgotten(&self, most: usize) -> Vec<(Arc<Scope>, RequestId)> {
+        let now = self.clock.now();
+        let mut book = self.book();
+        book.forget(now);
+        book.take_forgotten(most)
+    }
+
+    /// They could not be removed.
+    pub fn put_back(&self, forgotten: Vec<(Arc<Scope>, RequestId)>) {
+        self.book().put_back(forgotten);
+    }
+
     /// A call arrives.
-    pub fn begin(&self, scope: Scope, head: HeadPrint, id: RequestId) -> Entry {
-        let begun = self.book().begin(scope.clone(), head, id, self.clock.now());
+    pub fn begin(&self, scope: Scope, head_print: HeadPrint, id: RequestId) -> Entry {
+        let begun = self.book().begin(scope.clone(), head_print, id, self.clock.now());
         match begun {
             Begun::First(number) => Entry::First(Box::new(Ticket {
                 ledger: self.clone(),
                 scope,
+                first: id,
+                head: head_print,
                 number,
                 hashing: None,
                 answer: None,
                 body: Vec::new(),
+                end: None,
                 over: false,
             })),
             Begun::UnderWay(first) => Entry::UnderWay(first),
@@ -87,18 +113,54 @@ impl Ledger {
     }
 }
 
-/// One call that is under way. Whatever is told first is its end; dropped without, the outcome is unknown.
+/// One call that is under way. Whatever is told first is its end, which holds from [`Ticket::settle`] on; dropped
+/// without, the outcome is unknown.
 pub struct Ticket {
     ledger: Ledger,
     scope: Scope,
+    first: RequestId,
+    head: HeadPrint,
     number: u64,
     hashing: Option<Hashing>,
     answer: Option<Answer>,
     body: Vec<u8>,
+    end: Option<(BodyPrint, Outcome)>,
     over: bool,
 }
 
 impl Ticket {
+    /// Its key.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Its request.
+    pub fn first(&self) -> RequestId {
+        self.first
+    }
+
+    /// All but its body.
+    pub fn head_print(&self) -> HeadPrint {
+        self.head
+    }
+
+    /// Its end, where it was told and is not settled.
+    pub fn end(&self) -> Option<(&BodyPrint, &Outcome)> {
+        self.end.as_ref().map(|(body, outcome)| (body, outcome))
+    }
+
+    /// What was told as the end holds from now on. `stored` says whether the store knows.
+    pub fn settle(&mut self, stored: bool) {
+        let Some((body, outcome)) = self.end.take() else { return };
+        let kept = stored && matches!(outcome, Outcome::Answered(_));
+        let unstored = (!stored).then(|| match outcome {
+            Outcome::Answered(answer) => Outcome::Gone { status: answer.status, why: Loss::NotStored },
+            other => other,
+        });
+        let now = self.ledger.clock.now();
+        self.ledger.book().settle(&self.scope, self.number, Finished { body, unstored }, kept, now);
+    }
+
     /// The hash of the body that is sent.
     pub fn watch(&mut self, hashing: Hashing) {
         self.hashing = Some(hashing);
@@ -138,7 +200,7 @@ impl Ticket {
         let body = std::mem::take(&mut self.body).into_boxed_slice();
         if let Some(mut answer) = self.answer.take() {
             answer.body = Bytes::from(body);
-            self.settle(Outcome::Answered(answer));
+            self.ended(Outcome::Answered(answer));
         }
     }
 
@@ -146,13 +208,13 @@ impl Ticket {
     pub fn lost(&mut self, why: Loss) {
         self.body = Vec::new();
         if let Some(answer) = self.answer.take() {
-            self.settle(Outcome::Gone { status: answer.status, why });
+            self.ended(Outcome::Gone { status: answer.status, why });
         }
     }
 
     /// Nobody knows what became of the call.
     pub fn unknown(&mut self, problem: Problem) {
-        self.settle(Outcome::Unknown(problem));
+        self.ended(Outcome::Unknown(problem));
     }
 
     /// It was not sent, or the application did not take it: the key may be used again.
@@ -170,13 +232,11 @@ impl Ticket {
         room
     }
 
-    fn settle(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.over, true) {
-            return;
+    fn ended(&mut self, outcome: Outcome) {
+        if !std::mem::replace(&mut self.over, true) {
+            let body = self.hashing.as_ref().map_or_else(BodyPrint::nothing, Hashing::print);
+            self.end = Some((body, outcome));
         }
-        let body = self.hashing.as_ref().map_or_else(Hashing::nothing, Hashing::print);
-        let now = self.ledger.clock.now();
-        self.ledger.book().settle(&self.scope, self.number, Finished { body, outcome }, now);
     }
 }
 
@@ -185,12 +245,19 @@ impl Drop for Ticket {
         if self.answer.is_some() {
             self.lost(Loss::BrokeOff);
         } else if !self.over {
-            self.unknown(Problem::new(
-                Code::Internal,
-                "The agent lost sight of the call while it was under way. Look at its state before sending another.",
-            ));
+            self.unknown(out_of_sight());
         }
+        // What the store was not told it can't know.
+        self.settle(false);
     }
+}
+
+/// What is said of a call whose process ended before it, or whose task did.
+pub fn out_of_sight() -> Problem {
+    Problem::new(
+        Code::Internal,
+        "The agent lost sight of the call while it was under way. Look at its state before sending another.",
+    )
 }
 
 impl std::fmt::Debug for Ticket {

@@ -4,9 +4,9 @@
 //! key gets. [`Ledger`] shares one book and hands out [`Ticket`]s, which see to it that no call stays under way for
 //! ever. Nothing here knows how a call is sent; `agent::front` does that.
 //!
-//! The header is that of the IETF draft `draft-ietf-httpapi-idempotency-key-header`. Everything lies in memory, within
-//! [`Limits`]. [`Finished`] is all that must outlive a restart, and [`Book::begin`] and [`Book::settle`] are the two
-//! moments a durable store has to be told of.
+//! The header is that of the IETF draft `draft-ietf-httpapi-idempotency-key-header`. What lies here is an index within
+//! [`Limits`]: answers lie in the store, whose driver is `agent::remembered`. Between what a [`Ticket`] is told as the
+//! end and [`Ticket::settle`] the driver stores it.
 
 mod answer;
 mod book;
@@ -14,13 +14,15 @@ mod fingerprint;
 mod key;
 mod ledger;
 mod limits;
+mod note;
 
 pub use answer::Answer;
-pub use book::{Begun, Book, Finished, Full, Loss, Outcome, Scope};
+pub use book::{Begun, Book, Earlier, Finished, Full, Loss, Outcome};
 pub use fingerprint::{BodyPrint, Comparison, Hashed, Hashing, HeadPrint};
-pub use key::{HEADER, Key, KeyFault};
-pub use ledger::{Entry, Ledger, Ticket, Usage};
+pub use key::{HEADER, Key, KeyFault, Scope};
+pub use ledger::{Entry, Ledger, Ticket, Usage, out_of_sight};
 pub use limits::Limits;
+pub use note::{read_loss, read_problem, write_loss, write_problem};
 
 #[cfg(test)]
 mod tests;

@@ -26,27 +26,20 @@ fn limits(max_keys: usize, max_keys_per_caller: usize, max_answers: u64) -> Limi
 }
 
 fn scope(caller: &str, key: &str) -> Scope {
-    Scope {
-        caller: caller.parse().unwrap(),
-        upstream: "jira".parse().unwrap(),
-        key: Key::parse(key.as_bytes()).unwrap(),
-    }
+    scope_at(caller, "jira", key)
+}
+
+fn scope_at(caller: &str, upstream: &str, key: &str) -> Scope {
+    Scope::new(caller.parse().unwrap(), upstream.parse().unwrap(), &Key::parse(key.as_bytes()).unwrap())
 }
 
 fn head(path: &str) -> HeadPrint {
     HeadPrint::of(&Method::POST, path, None, &HeaderMap::new())
 }
 
-fn finished(outcome: Outcome) -> Finished {
-    Finished { body: Hashing::nothing(), outcome }
-}
-
-fn answered() -> Finished {
-    finished(Outcome::Answered(Answer::begin(StatusCode::CREATED, &HeaderMap::new())))
-}
-
-fn unknown() -> Finished {
-    finished(Outcome::Unknown(Problem::new(Code::UpstreamBroke, "x")))
+/// What the store knows.
+fn stored() -> Finished {
+    Finished { body: BodyPrint::nothing(), unstored: None }
 }
 
 fn first(begun: Begun) -> u64 {
@@ -71,9 +64,9 @@ fn a_key_lives_from_its_first_call_to_a_day_after_its_end() {
     // However long it takes: it is not forgotten while it is under way.
     let end = start + 9 * DAY;
     assert_eq!(book.begin(one.clone(), print, other, end), Begun::UnderWay(id));
-    book.settle(&one, number, answered(), end);
+    book.settle(&one, number, stored(), true, end);
     let almost = end + 86_399 * SECOND;
-    assert_eq!(book.begin(one.clone(), print, other, almost), Begun::Finished(id, answered().into()));
+    assert_eq!(book.begin(one.clone(), print, other, almost), Begun::Finished(id, stored().into()));
     assert_eq!(book.begin(one.clone(), head("/b"), other, almost), Begun::Mismatch(id));
     // A repeat does not make it live longer.
     let over = end + DAY;
@@ -81,7 +74,7 @@ fn a_key_lives_from_its_first_call_to_a_day_after_its_end() {
     assert!(again > number);
     assert_eq!(book.keys(), 1);
     // What the first call's task still says then is about another call.
-    book.settle(&one, number, unknown(), over);
+    book.settle(&one, number, stored(), false, over);
     book.free(&one, number);
     assert_eq!(book.begin(one, print, id, over), Begun::UnderWay(other));
 }
@@ -89,8 +82,7 @@ fn a_key_lives_from_its_first_call_to_a_day_after_its_end() {
 #[test]
 fn keys_are_the_callers_own_and_the_upstreams() {
     let (mut book, start, id) = (Book::new(limits(9, 9, 900)), now(), RequestId::generate());
-    let mut wiki = scope("bot", "k");
-    wiki.upstream = "wiki".parse().unwrap();
+    let wiki = scope_at("bot", "wiki", "k");
     for scope in [scope("bot", "k"), scope("other", "k"), scope("bot", "K"), wiki] {
         first(book.begin(scope, head("/a"), id, start));
     }
@@ -117,7 +109,7 @@ fn what_is_full_refuses_and_forgets_nothing() {
     first(book.begin(scope("bot", "2"), head("/a"), id, start));
     let third = |book: &mut Book, caller, now| book.begin(scope(caller, "3"), head("/a"), id, now);
     assert_eq!(third(&mut book, "bot", start), Begun::Full(Full::Caller(None)));
-    book.settle(&scope("bot", "1"), one, unknown(), start);
+    book.settle(&scope("bot", "1"), one, stored(), false, start);
     let later = start + 5 * SECOND;
     assert_eq!(third(&mut book, "bot", later), Begun::Full(Full::Caller(Some(86_395 * SECOND))));
     first(third(&mut book, "other", later));
@@ -129,7 +121,7 @@ fn what_is_full_refuses_and_forgets_nothing() {
     let one = first(book.begin(scope("a", "1"), head("/a"), id, start));
     first(book.begin(scope("b", "1"), head("/a"), id, start));
     assert_eq!(third(&mut book, "c", start), Begun::Full(Full::Keys(None)));
-    book.settle(&scope("a", "1"), one, answered(), start);
+    book.settle(&scope("a", "1"), one, stored(), true, start);
     assert_eq!(third(&mut book, "c", start), Begun::Full(Full::Keys(Some(DAY))));
     assert!(matches!(book.begin(scope("a", "1"), head("/a"), id, start), Begun::Finished(..)));
 
@@ -141,10 +133,10 @@ fn what_is_full_refuses_and_forgets_nothing() {
     assert!(book.reserve(&scope("a", "2"), two, 1));
     assert_eq!(third(&mut book, "a", start), Begun::Full(Full::Answers(None)));
     assert!(!book.reserve(&scope("a", "2"), two, 100));
-    book.settle(&scope("a", "1"), one, answered(), start);
+    book.settle(&scope("a", "1"), one, stored(), true, start);
     assert_eq!(third(&mut book, "a", start), Begun::Full(Full::Answers(Some(DAY))));
     // What came to nothing gives its room back.
-    book.settle(&scope("a", "2"), two, unknown(), start);
+    book.settle(&scope("a", "2"), two, stored(), false, start);
     assert_eq!(book.bytes(), 150);
     first(third(&mut book, "a", start));
     // And a day later all of it is free.
@@ -156,7 +148,7 @@ fn what_is_full_refuses_and_forgets_nothing() {
 fn narrower_bounds_forget_nothing() {
     let (mut book, start, id) = (Book::new(limits(9, 9, 900)), now(), RequestId::generate());
     let number = first(book.begin(scope("a", "1"), head("/a"), id, start));
-    book.settle(&scope("a", "1"), number, answered(), start);
+    book.settle(&scope("a", "1"), number, stored(), true, start);
     book.set_limits(limits(0, 0, 0));
     assert!(matches!(book.begin(scope("a", "1"), head("/a"), id, start), Begun::Finished(..)));
     assert!(matches!(book.begin(scope("a", "2"), head("/a"), id, start), Begun::Full(_)));
@@ -239,7 +231,7 @@ proptest! {
                 },
                 Step::Settle { pick, kept } => if let Some(at) = open(&model, pick) {
                     let known = model.get_mut(&at).unwrap();
-                    book.settle(&of(at), known.number, if kept { answered() } else { unknown() }, time);
+                    book.settle(&of(at), known.number, stored(), kept, time);
                     known.ended = Some(time);
                     if !kept { known.bytes = 0; }
                 },
@@ -251,7 +243,7 @@ proptest! {
             prop_assert!(book.keys() <= 5 && book.bytes() <= 250);
         }
         for (at, known) in &model {
-            book.settle(&of(*at), known.number, unknown(), time);
+            book.settle(&of(*at), known.number, stored(), false, time);
         }
         book.begin(scope("c", "last"), path(true), id, time + DAY);
         prop_assert_eq!((book.keys(), book.bytes()), (1, 0));
@@ -265,9 +257,18 @@ fn ticket(ledger: &Ledger, key: &str) -> Box<Ticket> {
     }
 }
 
-fn outcome(ledger: &Ledger, key: &str) -> Outcome {
+/// The end as it was told, after the store took it.
+fn stored_end(mut told: Box<Ticket>) -> Outcome {
+    let (_, outcome) = told.end().expect("its end was told");
+    let outcome = outcome.clone();
+    told.settle(true);
+    outcome
+}
+
+/// What is known without the store.
+fn unstored(ledger: &Ledger, key: &str) -> Option<Outcome> {
     match ledger.begin(scope("bot", key), head("/a"), RequestId::generate()) {
-        Entry::Finished(_, finished) => finished.outcome.clone(),
+        Entry::Finished(_, finished) => finished.unstored.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -281,33 +282,94 @@ fn a_ticket_keeps_what_it_is_told() {
     told.body(b"ab");
     told.body(b"c");
     told.answered();
-    drop(told);
-    let Outcome::Answered(answer) = outcome(&ledger, "1") else { panic!() };
+    // Until the store has it, it is under way.
+    let again = ledger.begin(scope("bot", "1"), head("/a"), RequestId::generate());
+    assert!(matches!(again, Entry::UnderWay(_)), "{again:?}");
+    let Outcome::Answered(answer) = stored_end(told) else { panic!() };
     assert_eq!(
         (answer.status, answer.headers(), &answer.body[..]),
         (StatusCode::CREATED, headers.clone(), &b"abc"[..])
     );
+    assert_eq!(unstored(&ledger, "1"), None);
     assert_eq!((ledger.usage().keys, ledger.usage().bytes), (1, answer.size()));
 
-    for (key, length, body, why) in [
-        ("2", None, 100, Loss::TooLarge),
-        ("3", Some(100), 0, Loss::TooLarge),
-        ("4", None, 10, Loss::BrokeOff),
-    ] {
+    for (key, length, body, why) in [("2", None, 100, Loss::TooLarge), ("3", Some(100), 0, Loss::TooLarge)] {
         let mut told = ticket(&ledger, key);
         told.head(StatusCode::OK, &headers, length);
         told.body(&vec![0; body]);
-        drop(told);
-        assert_eq!(outcome(&ledger, key), Outcome::Gone { status: StatusCode::OK, why });
+        told.answered();
+        assert_eq!(stored_end(told), Outcome::Gone { status: StatusCode::OK, why });
+        assert_eq!(unstored(&ledger, key), None);
     }
     assert_eq!(ledger.usage().bytes, answer.size());
+}
+
+#[test]
+fn what_the_store_does_not_take_is_no_answer() {
+    let ledger = Ledger::new(limits(9, 9, 900), Clock::manual());
+    let gone = |why| Some(Outcome::Gone { status: StatusCode::OK, why });
+    let mut told = ticket(&ledger, "1");
+    told.head(StatusCode::OK, &HeaderMap::new(), None);
+    told.body(b"abc");
+    told.answered();
+    told.settle(false);
+    assert_eq!(unstored(&ledger, "1"), gone(Loss::NotStored));
+    let mut broken = ticket(&ledger, "2");
+    broken.head(StatusCode::OK, &HeaderMap::new(), None);
+    broken.body(b"abc");
+    drop(broken);
+    assert_eq!(unstored(&ledger, "2"), gone(Loss::BrokeOff));
+    assert_eq!((ledger.usage().keys, ledger.usage().bytes), (2, 0));
+}
+
+#[test]
+fn what_an_earlier_process_knew_counts_and_is_forgotten_in_its_time() {
+    let clock = Clock::manual();
+    let ledger = Ledger::new(limits(3, 9, 900), clock.clone());
+    let id = RequestId::generate();
+    // The second one's end lies further back than any clock reaches, the third's in the future.
+    for (key, age) in [("0", Duration::MAX), ("1", 86_399 * SECOND), ("2", Duration::ZERO)] {
+        let earlier = Earlier {
+            scope: scope("bot", key),
+            first: id,
+            head: head("/a"),
+            body: BodyPrint::nothing(),
+            bytes: 50,
+        };
+        ledger.restore(earlier, age);
+    }
+    assert_eq!(
+        (ledger.usage().keys, ledger.usage().bytes),
+        (3, 150),
+        "remembered for too long, never too short"
+    );
+    assert!(matches!(ledger.begin(scope("bot", "3"), head("/a"), id), Entry::Full(Full::Keys(_))));
+    assert_eq!(unstored(&ledger, "1"), None);
+    let other = ledger.begin(scope("bot", "1"), head("/b"), id);
+    assert!(matches!(other, Entry::Mismatch(first) if first == id));
+    clock.advance(DAY);
+    assert_eq!(ledger.usage().keys, 0);
+    let keys = |forgotten: &[(std::sync::Arc<Scope>, RequestId)]| {
+        let mut keys: Vec<Scope> = forgotten.iter().map(|(scope, _)| (**scope).clone()).collect();
+        keys.sort_by_key(|scope| scope.key);
+        keys
+    };
+    let two = ledger.take_forgotten(2);
+    assert_eq!(two.len(), 2);
+    ledger.put_back(two);
+    let mut wanted = ["0", "1", "2"].map(|key| scope("bot", key)).to_vec();
+    wanted.sort_by_key(|scope| scope.key);
+    assert_eq!(keys(&ledger.take_forgotten(9)), wanted);
+    assert_eq!(ledger.take_forgotten(9), []);
 }
 
 #[test]
 fn a_ticket_that_is_lost_leaves_an_unknown_outcome() {
     let ledger = Ledger::new(limits(9, 9, 900), Clock::manual());
     drop(ticket(&ledger, "1"));
-    assert!(matches!(outcome(&ledger, "1"), Outcome::Unknown(problem) if problem.code == Code::Internal));
+    assert!(
+        matches!(unstored(&ledger, "1"), Some(Outcome::Unknown(problem)) if problem.code == Code::Internal)
+    );
     let mut freed = ticket(&ledger, "2");
     freed.free();
     drop(freed);
@@ -317,7 +379,7 @@ fn a_ticket_that_is_lost_leaves_an_unknown_outcome() {
     told.free();
     drop(told);
     assert!(
-        matches!(outcome(&ledger, "3"), Outcome::Unknown(problem) if problem.code == Code::UpstreamBroke)
+        matches!(unstored(&ledger, "3"), Some(Outcome::Unknown(problem)) if problem.code == Code::UpstreamBroke)
     );
 }
 
@@ -332,8 +394,8 @@ fn an_answer_that_finds_no_room_is_lost_and_its_key_is_not() {
     one.answered();
     assert!(two.is_over());
     two.answered();
-    assert!(matches!(outcome(&ledger, "1"), Outcome::Answered(_)));
-    assert_eq!(outcome(&ledger, "2"), Outcome::Gone { status: StatusCode::OK, why: Loss::NoRoom });
+    assert!(matches!(stored_end(one), Outcome::Answered(_)));
+    assert_eq!(stored_end(two), Outcome::Gone { status: StatusCode::OK, why: Loss::NoRoom });
     assert!(matches!(
         ledger.begin(scope("bot", "3"), head("/a"), RequestId::generate()),
         Entry::Full(Full::Answers(Some(_)))

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_mappings.sql"),
     include_str!("migrations/004_links.sql"),
     include_str!("migrations/005_services.sql"),
+    include_str!("migrations/006_idempotency.sql"),
 ];
 
 impl Store {

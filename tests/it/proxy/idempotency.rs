@@ -9,28 +9,30 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::support::eventually;
+use crate::support::store::remembered_in;
 
-const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Two: a\r\nX-Two: b\r\n\
+pub(super) const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-Two: a\r\nX-Two: b\r\n\
                        Set-Cookie: s=1\r\nContent-Length: 10\r\n\r\n{\"id\":\"1\"}";
 
 /// A site that remembers within these bounds, by a clock that the test moves.
-fn remembering(address: SocketAddr, limits: Limits) -> (World, Ledger, Clock) {
+pub(super) fn remembering(address: SocketAddr, limits: Limits) -> (World, Ledger, Clock) {
     let clock = Clock::manual();
     let ledger = Ledger::new(limits, clock.clone());
     let mut world = world(&[address], |_| {});
-    world.front = world.front.clone().remembering(ledger.clone(), world.tasks.clone());
+    let remembered = remembered_in(world.store.clone(), ledger.clone(), clock.clone());
+    world.front = world.front.clone().remembering(remembered, world.tasks.clone());
     (world, ledger, clock)
 }
 
 /// An upstream that keeps each request and answers it with this text once a permit is there.
-struct Gated {
-    address: SocketAddr,
-    seen: Arc<Seen>,
-    gate: Arc<Semaphore>,
+pub(super) struct Gated {
+    pub(super) address: SocketAddr,
+    pub(super) seen: Arc<Seen>,
+    pub(super) gate: Arc<Semaphore>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-async fn gated(answer: &'static str) -> Gated {
+pub(super) async fn gated(answer: &'static str) -> Gated {
     let (gate, log) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<String>>>::default());
     let (inner, kept) = (Arc::clone(&gate), Arc::clone(&log));
     let (address, seen) = upstream(move |mut peer, head| {
@@ -57,28 +59,28 @@ async fn gated(answer: &'static str) -> Gated {
 }
 
 /// The same that answers at once.
-async fn open(answer: &'static str) -> Gated {
+pub(super) async fn open(answer: &'static str) -> Gated {
     let gated = gated(answer).await;
     gated.gate.add_permits(100_000);
     gated
 }
 
-fn request(method: &str, path: &str, key: &str, body: &'static str) -> Request<Full<Bytes>> {
+pub(super) fn request(method: &str, path: &str, key: &str, body: &'static str) -> Request<Full<Bytes>> {
     let builder = Request::builder().method(method).uri(path).header("Idempotency-Key", key);
     builder.header("Content-Type", "application/json").body(Full::from(body)).unwrap()
 }
 
-async fn send(world: &World, key: &str, body: &'static str) -> Answer {
+pub(super) async fn send(world: &World, key: &str, body: &'static str) -> Answer {
     read(world.call(request("POST", "/jira/anon/issue?a=1", key, body)).await).await
 }
 
 /// How many keys and bytes are remembered.
-fn kept(ledger: &Ledger) -> (usize, u64) {
+pub(super) fn kept(ledger: &Ledger) -> (usize, u64) {
     let usage = ledger.usage();
     (usage.keys, usage.bytes)
 }
 
-fn document(answer: &Answer) -> serde_json::Value {
+pub(super) fn document(answer: &Answer) -> serde_json::Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod crowd;
 mod fields;
 mod idempotency;
+mod idempotency_store;
 mod identity;
 mod jql;
 mod links;
@@ -31,6 +32,7 @@ use outhaul::agent::mapping::Mappings;
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
 use outhaul::agent::proxy::Proxy;
+use outhaul::agent::store::Store;
 use outhaul::agent::upstream::{BoxError, Config, Upstream};
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::RequestId;
@@ -53,6 +55,7 @@ pub(super) struct World {
     pub(super) pause: Pause,
     pub(super) metrics: CallMetrics,
     pub(super) key: String,
+    pub(super) store: Store,
     folder: tempfile::TempDir,
     tasks: Tasks,
 }
@@ -90,6 +93,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
     write_audit(&audit, &tasks);
     let callers = Arc::new(callers);
+    let store = store_in(&folder.path().join("people"));
     let secret = folder.path().join("pat");
     write_private(&secret, "pat-reader\n");
     let reader = credentials::Config {
@@ -117,13 +121,13 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
         credentials: Arc::new(Credentials::load(&[reader])),
-        mappings: Mappings::start(store_in(&folder.path().join("people")), Clock::system(), &tasks),
+        mappings: Mappings::start(store.clone(), Clock::system(), &tasks),
         options: [("bot".parse().unwrap(), options)].into(),
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
     let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit);
-    World { front, site, upstream, pause, metrics, key, folder, tasks }
+    World { front, site, upstream, pause, metrics, key, folder, store, tasks }
 }
 
 impl World {
@@ -137,11 +141,19 @@ impl World {
     }
 
     /// The same in path form, below a route such as `/s/acme`.
-    pub(super) async fn call_on<B>(&self, route: &str, mut request: Request<B>) -> Response<FrontBody>
+    pub(super) async fn call_on<B>(&self, route: &str, request: Request<B>) -> Response<FrontBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        match self.front.clone().call(self.arrived(route, request)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The request as the front gets it.
+    pub(super) fn arrived<B>(&self, route: &str, mut request: Request<B>) -> Request<B> {
         let target = format!("{route}{}", request.uri());
         let authority = "acme.relay.example:8443".to_owned();
         let arrival = Arrival {
@@ -156,10 +168,7 @@ impl World {
         request.extensions_mut().insert(arrival);
         let bearer = format!("Bearer {}", self.key).parse().unwrap();
         request.headers_mut().entry(header::AUTHORIZATION).or_insert(bearer);
-        match self.front.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        request
     }
 
     /// Puts the policy in force that a configuration with these tables has.

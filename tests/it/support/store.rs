@@ -4,6 +4,8 @@ use std::path::Path;
 
 use outhaul::agent::audit::{Audit, Settings, Signer, Writer};
 use outhaul::agent::callers::Callers;
+use outhaul::agent::idempotency::Ledger;
+use outhaul::agent::remembered::Remembered;
 use outhaul::agent::store::{KeySource, Store};
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::AgentId;
@@ -29,7 +31,16 @@ pub(crate) fn callers_in<const N: usize>(folder: &Path, names: [&str; N]) -> (Ca
         }
         (callers, audit, keys)
     };
-    // A runtime of its own, on a thread of its own: the test may stand in one already.
+    wait_for(made)
+}
+
+/// What this store remembers of calls with a key, by this clock.
+pub(crate) fn remembered_in(store: Store, ledger: Ledger, clock: Clock) -> Remembered {
+    wait_for(Remembered::load(store, ledger, clock)).unwrap()
+}
+
+/// On a runtime of its own, on a thread of its own: the test may stand in one already.
+fn wait_for<R: Send>(made: impl Future<Output = R> + Send) -> R {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(made)

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod callers;
+pub mod idempotency;
 pub mod identity;
 pub mod joins;
 pub mod links;
