@@ -350,6 +350,9 @@ fn a_service_may_have_its_tokens_fetched() {
     }
     let two = head(client).replace("[service", "[upstream.wiki]\nurl = \"http://w\"\n[service");
     assert!(faults(&two).contains("lacks upstream"));
+}
+
+#[test]
 fn pages_are_over_tls_but_on_loopback_and_the_redirect_url_is_theirs() {
     let pages = |keys: &str| format!("{HEAD}[pages]\n{keys}\n");
     let certificate = "certificate = \"/c.pem\"\nprivate-key = \"/k.pem\"";
