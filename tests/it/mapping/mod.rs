@@ -188,7 +188,7 @@ impl World {
             .ask(Method::GET, "/counters", "")
             .await
             .pointer(pointer)
-            .and_then(|n| n.as_u64())
+            .and_then(serde_json::Value::as_u64)
             .unwrap_or(0)
     }
 
