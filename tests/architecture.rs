@@ -100,7 +100,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
-    ("agent::links", &["agent::mapping", "agent::store"]),
+    ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.

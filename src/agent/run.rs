@@ -74,7 +74,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
-    let desk = LinkDesk::new(store.clone(), mappings.clone(), config.pages.clone(), clock.clone(), &tasks);
+    let desk = LinkDesk::new(
+        store.clone(),
+        audit.clone(),
+        mappings.clone(),
+        config.pages.clone(),
+        clock.clone(),
+        &tasks,
+    );
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())

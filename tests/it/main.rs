@@ -18,6 +18,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod keys;
+mod links;
 mod mapping;
 mod net;
 mod once;

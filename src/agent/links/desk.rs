@@ -4,10 +4,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::accounts::Accounts;
-use super::attempt::{self, LIFE, Refusal};
+use super::attempt::{self, LIFE};
 use super::config::Config;
 use super::fault::{FinishFault, StartFault};
+use super::record::Subject;
 use super::secrets::{Code, Token};
+use crate::agent::audit::{Audit, Event};
 use crate::agent::mapping::{Account, Link, Linkable, Mappings};
 use crate::agent::store::Store;
 use crate::agent::store::tables::links::{LinkEnd, LinkKey, LinkLimits, LinkRow, LinkStage};
@@ -24,6 +26,7 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) tasks: Tasks,
+    pub(super) audit: Audit,
     pub(super) accounts: Box<dyn Accounts>,
     /// Without pages nobody links.
     pub(super) pages: Option<Config>,
@@ -68,18 +71,26 @@ pub struct Finished {
 
 impl LinkDesk {
     /// Opens the desk; without pages it refuses. Ends what runs out among these tasks.
-    pub fn new(store: Store, mappings: Mappings, pages: Option<Config>, clock: Clock, tasks: &Tasks) -> Self {
-        Self::open(store, Box::new(mappings), pages, clock, tasks)
+    pub fn new(
+        store: Store,
+        audit: Audit,
+        mappings: Mappings,
+        pages: Option<Config>,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Self {
+        Self::open(store, audit, Box::new(mappings), pages, clock, tasks)
     }
 
     pub(super) fn open(
         store: Store,
+        audit: Audit,
         accounts: Box<dyn Accounts>,
         pages: Option<Config>,
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
-        let desk = Self(Arc::new(Inner { store, clock, tasks: tasks.clone(), accounts, pages }));
+        let desk = Self(Arc::new(Inner { store, clock, tasks: tasks.clone(), audit, accounts, pages }));
         let (inner, group) = (Arc::downgrade(&desk.0), tasks.clone());
         tasks.spawn("sweep of links", async move { sweep(inner, group).await });
         desk
@@ -113,7 +124,7 @@ impl LinkDesk {
             tries: 0,
         };
         let expires = attempt::expires(&row);
-        let (caller, act_as) = (row.caller.clone(), row.act_as.clone());
+        let subject = Subject::of(&row);
         let replace = |row: &mut LinkRow| {
             attempt::end(row, LinkEnd::Replaced);
         };
@@ -122,7 +133,7 @@ impl LinkDesk {
         if !self.0.store.add_link(row, LIMITS, replace).await? {
             return Err(StartFault::Full);
         }
-        tracing::info!(%caller, %act_as, %upstream, "a person may link an account");
+        subject.note(&self.0.audit, Event::LinkStarted, "");
         Ok(Started { url: format!("{}/link/{}", pages.url, url.expose().expose()), expires, upstream })
     }
 
@@ -139,6 +150,7 @@ impl LinkDesk {
             return Err(FinishFault::Unproved);
         }
         let code: Code = code.parse().map_err(|_| FinishFault::Unreadable)?;
+        self.0.audit.check(false).map_err(FinishFault::Audit)?;
         let (inner, caller, act_as) = (Arc::clone(&self.0), caller.clone(), act_as.clone());
         // In a task of its own: a caller that leaves must not lose what is handed out once.
         let done = self.0.tasks.spawn_detached(async move { inner.finish(caller, act_as, code).await });
@@ -165,25 +177,32 @@ impl Inner {
         let (now, by) = (self.clock.unix_seconds(), caller.clone());
         let taken = self.store.change_link(LinkKey::Person(act_as.clone()), move |row| {
             let given = code.hash(row.id);
-            attempt::finish(row, &by, given, now).map(|pending| (row.upstream.clone(), pending))
+            (row.upstream.clone(), attempt::finish(row, &by, given, now))
         });
-        let (upstream, pending) = match taken.await?.unwrap_or(Err(Refusal::OtherCaller)) {
-            Ok(taken) => taken,
+        // Of an attempt that is another caller's, this one learns nothing.
+        let Some((upstream, taken)) = taken.await? else { return Err(FinishFault::NotOpen(None)) };
+        let subject = Subject { caller, act_as, upstream };
+        let pending = match taken {
+            Ok(pending) => pending,
             Err(refusal) => {
-                tracing::info!(%caller, %act_as, ?refusal, "a link was not finished");
+                subject.note(&self.audit, Event::LinkRefused, refusal.word());
                 return Err(FinishFault::of(refusal));
             }
         };
         let account = pending.account.clone();
         let link = Link {
-            upstream: upstream.clone(),
-            act_as: act_as.clone(),
+            upstream: subject.upstream.clone(),
+            act_as: subject.act_as.clone(),
             account: pending.account,
             secrets: pending.secrets,
             allow_shared: false,
         };
-        self.accounts.create(link).await.map_err(FinishFault::Create)?;
-        tracing::info!(%caller, %act_as, %upstream, account = %account.name, "an account is linked");
+        if let Err(fault) = self.accounts.create(link).await {
+            subject.note(&self.audit, Event::LinkRefused, "the mapping could not be made");
+            return Err(FinishFault::Create(fault));
+        }
+        subject.created(&self.audit, &account).await;
+        let Subject { act_as, upstream, .. } = subject;
         Ok(Finished { upstream, act_as, account })
     }
 

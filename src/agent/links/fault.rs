@@ -1,6 +1,7 @@
 //! Why a link can't be asked for or finished, and what the caller is told.
 
 use super::attempt::{LIFE, Refusal};
+use crate::agent::audit::AuditFault;
 use crate::agent::mapping::CreateFault;
 use crate::agent::store::StoreFault;
 use crate::agent::store::tables::links::{LinkEnd, LinkStage};
@@ -60,6 +61,9 @@ pub enum FinishFault {
     /// The mapping can't be made.
     #[error(transparent)]
     Create(CreateFault),
+    /// It can't be recorded.
+    #[error(transparent)]
+    Audit(AuditFault),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -142,6 +146,7 @@ impl FinishFault {
                      person's. The site's administrator can remove that link, or allow both."
                 ),
             ),
+            Self::Audit(fault) => fault.problem(),
             Self::Create(fault @ CreateFault::OtherAccount { .. }) => {
                 Problem::new(Code::LinkTaken, format!("The link was not made: {fault}."))
             }

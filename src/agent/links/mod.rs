@@ -13,6 +13,7 @@ mod desk;
 mod fault;
 mod listener;
 mod pages;
+mod record;
 mod secrets;
 mod steps;
 #[cfg(test)]

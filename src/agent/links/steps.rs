@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::attempt::{self, Refusal};
 use super::desk::{Inner, LinkDesk};
+use super::record::Subject;
 use super::secrets::{Code, Token};
+use crate::agent::audit::Event;
 use crate::agent::mapping::{LinkFault, Linkable, ProveFault, Secrets};
 use crate::agent::store::StoreFault;
 use crate::agent::store::tables::links::{LinkKey, LinkRow, Pending};
@@ -96,12 +98,13 @@ impl LinkDesk {
         with: Returned,
     ) -> Step<LinkId> {
         let (browser, now) = (browser.map(Token::hash), self.0.clock.unix_seconds());
-        let step = move |row: &mut LinkRow| {
-            attempt::returned(row, browser, now)
-                .map(|(verifier, round)| (row.id, row.upstream.clone(), verifier, round))
-        };
+        let step = move |row: &mut LinkRow| (row.id, Subject::of(row), attempt::returned(row, browser, now));
         let taken = self.0.store.change_link(LinkKey::Consent(state.hash()), step).await?;
-        let (id, upstream, verifier, round) = taken.ok_or(StepFault::Unknown)??;
+        let (id, subject, taken) = taken.ok_or(StepFault::Unknown)?;
+        let (verifier, round) = taken.inspect_err(|refusal| {
+            subject.note(&self.0.audit, Event::LinkRefused, refusal.word());
+        })?;
+        let upstream = subject.upstream;
         let proof = Proof { inner: Arc::clone(&self.0), id, round, upstream };
         // In a task of its own: the code is good once, and a browser that leaves must not lose what came of it.
         self.aside(async move {
@@ -126,7 +129,7 @@ impl LinkDesk {
     pub(super) async fn cancel(&self, row: &LinkRow, browser: &Token) -> Step<()> {
         let browser = browser.hash();
         self.change(row.id, move |row, now| attempt::cancel(row, browser, now)).await?;
-        tracing::info!(caller = %row.caller, act_as = %row.act_as, "a person cancelled a link");
+        Subject::of(row).note(&self.0.audit, Event::LinkRefused, "cancelled");
         Ok(())
     }
 
@@ -181,8 +184,13 @@ impl Proof {
     async fn prove(self, secrets: Secrets) -> Step<()> {
         match self.inner.accounts.prove(&self.upstream, &secrets).await {
             Ok(account) => {
-                let (round, pending) = (self.round, Pending { account, secrets });
-                self.inner.change(self.id, move |row, now| attempt::proved(row, round, pending, now)).await
+                let (round, pending) = (self.round, Pending { account: account.clone(), secrets });
+                let step = move |row: &mut LinkRow, now| {
+                    attempt::proved(row, round, pending, now).map(|()| Subject::of(row))
+                };
+                let subject = self.inner.change(self.id, step).await?;
+                subject.proved(&self.inner.audit, &account);
+                Ok(())
             }
             Err(fault) => self.fail(Unproved::Prove(fault)).await,
         }

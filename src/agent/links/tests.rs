@@ -14,16 +14,18 @@ use super::accounts::{Accounts, Answer};
 use super::attempt::{CODE_LIFE, LIFE, MAX_TRIES};
 use super::pages::router;
 use super::*;
+use crate::agent::audit::{Audit, Settings, Signer, Writer};
 use crate::agent::mapping::{
     Account, CreateFault, Link, LinkFault, Linkable, MappingRow, MappingState, Pair, ProveFault, Secrets,
 };
 use crate::agent::store::Store;
 use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
-use crate::common::ids::UpstreamName;
+use crate::common::ids::{AgentId, UpstreamName};
 use crate::common::problem::Code;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
 use crate::identity::oauth::{Challenge, Verifier};
 
 const HOST: &str = "outhaul.corp.example:8443";
@@ -140,7 +142,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(store: Store, fake: Fake, clock: Clock) -> Self {
+    async fn open(store: Store, fake: Fake, clock: Clock) -> Self {
         let config = Config {
             listen: "127.0.0.1:1".parse().unwrap(),
             url: format!("https://{HOST}").parse().unwrap(),
@@ -148,13 +150,17 @@ impl Bench {
             accept_relay_trust: false,
         };
         let tasks = Tasks::new();
-        let desk = LinkDesk::open(store, Box::new(fake.clone()), Some(config.clone()), clock.clone(), &tasks);
+        let audit = Audit::open(store.clone(), clock.clone(), Settings::default()).await.unwrap();
+        let (key, _) = SigningKey::generate().unwrap();
+        Writer::start(&audit, Signer { agent: AgentId::generate(), key }, &tasks);
+        let desk =
+            LinkDesk::open(store, audit, Box::new(fake.clone()), Some(config.clone()), clock.clone(), &tasks);
         Self { pages: router(desk.clone(), &config), desk, fake, clock, tasks }
     }
 
-    fn new() -> (tempfile::TempDir, Self) {
+    async fn new() -> (tempfile::TempDir, Self) {
         let folder = tempfile::tempdir().unwrap();
-        let bench = Self::open(Store::for_tests(folder.path()), Fake::default(), Clock::manual());
+        let bench = Self::open(Store::for_tests(folder.path()), Fake::default(), Clock::manual()).await;
         (folder, bench)
     }
 
@@ -283,7 +289,7 @@ fn is_guarded(response: &Response<Body>) {
 
 #[tokio::test]
 async fn the_whole_way_makes_one_mapping() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let mut browser = Browser::default();
     let first = browser.get(&bench, &path).await;
@@ -318,7 +324,7 @@ async fn the_whole_way_makes_one_mapping() {
 
 #[tokio::test]
 async fn a_pasted_token_goes_the_same_way() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let mut browser = Browser::default();
     let form = browser.get(&bench, &path).await.form();
@@ -338,7 +344,7 @@ async fn a_pasted_token_goes_the_same_way() {
 
 #[tokio::test]
 async fn looking_binds_nobody_and_another_browser_is_shut_out() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     // A program that makes previews of links.
     let mut preview = Browser::default();
@@ -372,7 +378,7 @@ async fn looking_binds_nobody_and_another_browser_is_shut_out() {
 
 #[tokio::test]
 async fn forms_of_others_are_not_taken() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let mut browser = Browser::default();
     let form = browser.get(&bench, &path).await.form();
@@ -414,7 +420,7 @@ async fn forms_of_others_are_not_taken() {
 
 #[tokio::test]
 async fn the_application_may_say_no_or_be_late() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let mut browser = Browser::default();
     let back = browser.consent(&bench, &path, "x").await;
@@ -442,7 +448,7 @@ async fn the_application_may_say_no_or_be_late() {
 
 #[tokio::test]
 async fn codes_are_guessed_five_times_and_by_the_caller_that_began_alone() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let (_, page) = Browser::default().confirm(&bench, &path, "alice:1").await;
     assert_eq!(bench.finish("other", &page.code()).await.unwrap_err(), Code::LinkNotOpen);
@@ -458,7 +464,7 @@ async fn codes_are_guessed_five_times_and_by_the_caller_that_began_alone() {
 
 #[tokio::test]
 async fn an_account_of_another_person_is_not_taken_over() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     bench.fake.state().taken = true;
     let path = bench.start().await;
     let (_, page) = Browser::default().confirm(&bench, &path, "alice:1").await;
@@ -468,7 +474,7 @@ async fn an_account_of_another_person_is_not_taken_over() {
 
 #[tokio::test]
 async fn time_runs_out_on_every_page() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let path = bench.start().await;
     let mut browser = Browser::default();
     let back = browser.consent(&bench, &path, "alice:1").await;
@@ -495,9 +501,9 @@ async fn a_restart_in_the_middle_loses_nothing() {
         bench.tasks.cancel();
         assert!(bench.tasks.drain(Duration::from_secs(10)).await);
         drop(bench);
-        Bench::open(Store::again_for_tests(folder.path()).await, fake.clone(), clock.clone())
+        Bench::open(Store::again_for_tests(folder.path()).await, fake.clone(), clock.clone()).await
     };
-    let bench = Bench::open(Store::for_tests(folder.path()), fake.clone(), clock.clone());
+    let bench = Bench::open(Store::for_tests(folder.path()), fake.clone(), clock.clone()).await;
     let path = bench.start().await;
     let bench = restart(bench).await;
     let back = browser.consent(&bench, &path, "alice:1").await;
@@ -514,7 +520,7 @@ async fn a_restart_in_the_middle_loses_nothing() {
 
 #[tokio::test]
 async fn who_may_ask_and_for_what() {
-    let (_folder, bench) = Bench::new();
+    let (_folder, bench) = Bench::new().await;
     let code =
         async |wish: Wish| bench.desk.start(wish).await.map(|_| ()).map_err(|fault| fault.problem().code);
     let wish = || Bench::wish("bot", "teams:a");

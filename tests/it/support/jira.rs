@@ -45,9 +45,14 @@ fn program() -> PathBuf {
 impl Jira {
     /// With so many nodes; it calls itself `https://jira.example`, and its service account has the reader's token.
     pub(crate) async fn start(nodes: usize, further: &[&str]) -> Self {
+        Self::start_as("https://jira.example", nodes, further).await
+    }
+
+    /// The same, calling itself by this address.
+    pub(crate) async fn start_as(base_url: &str, nodes: usize, further: &[&str]) -> Self {
         let program = tokio::task::spawn_blocking(program).await.unwrap();
         let mut command = Command::new(program);
-        command.args(["--base-url", "https://jira.example", "--pat", &format!("svc-outhaul={TOKEN}")]);
+        command.args(["--base-url", base_url, "--pat", &format!("svc-outhaul={TOKEN}")]);
         for _ in 1..nodes {
             command.args(["--node", "127.0.0.1:0"]);
         }

@@ -29,6 +29,19 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// In a word, for the audit.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ended(ending) | Self::NotNow(LinkStage::Ended(ending)) => ending.as_str(),
+            Self::OtherBrowser => "other-browser",
+            Self::NotNow(_) => "not-confirmed",
+            Self::OtherCaller => "other-caller",
+            Self::WrongCode { .. } => "wrong-code",
+        }
+    }
+}
+
 /// From the request of the caller to the person's yes.
 pub const LIFE: Duration = Duration::from_secs(600);
 /// From the person's yes to the code's return.
