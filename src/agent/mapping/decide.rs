@@ -27,7 +27,6 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         Err(fault) => fault,
     };
     match &fault {
-        RequestFault::Unsent(_) => Next::Keep(fault.to_string()),
         // A refresh token is good for one use, and this may have been it. To try it again could end the grant for
         // somebody to whom the answer did go.
         RequestFault::Lost(_) | RequestFault::Answered(TokenFault::Unusable(_)) => {
@@ -36,8 +35,9 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. }) => {
             Next::End("Jira no longer takes the refresh token: it was revoked or ran out".to_owned())
         }
-        // The link's own settings are at fault, not the person's grant.
-        RequestFault::Answered(TokenFault::Refused {
+        // Nobody heard it; or the link's own settings are at fault, not the person's grant.
+        RequestFault::Unsent(_)
+        | RequestFault::Answered(TokenFault::Refused {
             code: ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient,
             ..
         }) => Next::Keep(fault.to_string()),
