@@ -110,7 +110,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         rule("GET|POST|PUT|DELETE /anon/**", Identity::Anonymous),
         rule("GET|POST|PUT /svc/**", Identity::Service("reader".parse().unwrap())),
         rule("GET /none/**", Identity::Service("missing".parse().unwrap())),
-        rule("GET /person/**", Identity::User)
+        rule("GET|POST /person/**", Identity::User)
             .with_terms(Terms { accept_relay_trust: true, ..Terms::default() }),
         rule("POST /small/**", Identity::Anonymous).with_max_body(Some(ByteSize(10))),
     ]);
