@@ -104,7 +104,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.
-    ("agent::mapping", &["agent::credentials", "agent::store", "agent::upstream"]),
+    ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),

@@ -48,6 +48,7 @@ impl Live {
         for fault in credentials.faults() {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
+        fetch(&config, &upstreams, &credentials, &clock, tasks);
         let site = site(&config, upstreams, callers, Arc::new(credentials), mappings, Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
         let ledger = Ledger::new(config.idempotency, clock.clone());
@@ -80,11 +81,26 @@ impl Live {
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
+        fetch(config, &upstreams, &old.credentials, &self.clock, &self.tasks);
         let (mappings, meters) = (old.mappings.clone(), old.meters.clone());
         let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), mappings, meters);
         self.site.store(Arc::new(site));
         self.ledger.set_limits(config.idempotency);
         Ok(self.started.needs_restart(config))
+    }
+}
+
+/// The services whose tokens are fetched.
+fn fetch(
+    config: &Config,
+    upstreams: &HashMap<UpstreamName, Proxy>,
+    credentials: &Credentials,
+    clock: &Clock,
+    tasks: &Tasks,
+) {
+    let application = |name: &UpstreamName| upstreams.get(name).map(|proxy| proxy.upstream().clone());
+    for fault in credentials.fetched().configure(&config.client_credentials, application, clock, tasks) {
+        tracing::error!(%fault, "a service can't be used; calls that need it are refused");
     }
 }
 

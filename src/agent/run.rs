@@ -65,6 +65,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let callers = Arc::new(callers);
     let pause = Pause::load(&config.state);
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
+    mappings.record_in(audit.clone());
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
@@ -157,7 +158,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     };
     tasks.spawn("pause watch", async move { pause.watch(token, by_hand).await });
     tasks.spawn("status to the relay", tell(connection, site, audit.clone(), tasks.clone()));
-    let routes = admin::router(house.clone()).merge(admin::links::router(mappings));
+    let routes = admin::router(house.clone()).merge(admin::links::router(house.clone(), mappings));
     let group = tasks.clone();
     tasks.spawn("admin socket", async move { admin.serve(routes, &group).await });
     if let Some(listener) = link_pages {

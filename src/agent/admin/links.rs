@@ -1,5 +1,7 @@
 //! `/links…`: who is whom, made, listed and ended by the administrator.
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -7,6 +9,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::House;
+use super::audit::Action;
+use crate::agent::audit::Event;
 use crate::agent::mapping::{
     Account, ActAs, CreateFault, Import, ImportFault, Link, MappingRow, Mappings, ProveFault, Secrets,
 };
@@ -94,22 +99,39 @@ pub struct ImportedLink {
 }
 
 /// The routes, beside those of the admin socket.
-pub fn router(mappings: Mappings) -> Router {
+pub fn router(house: Arc<dyn House>, mappings: Mappings) -> Router {
     Router::new()
         .route("/links", get(list).post(create))
+        .route("/links/export", get(export))
         .route("/links/remove", post(remove))
         .route("/links/import", post(import).layer(DefaultBodyLimit::max(MAX_LIST)))
-        .with_state(mappings)
+        .with_state(Desk { house, mappings })
 }
 
-async fn list(State(mappings): State<Mappings>) -> Result<Json<Vec<LinkLine>>, Refused> {
+#[derive(Clone)]
+struct Desk {
+    house: Arc<dyn House>,
+    mappings: Mappings,
+}
+
+async fn list(State(Desk { mappings, .. }): State<Desk>) -> Result<Json<Vec<LinkLine>>, Refused> {
     let rows = mappings.list().await.map_err(|fault| broken(&fault))?;
     Ok(Json(rows.into_iter().map(line).collect()))
 }
 
+async fn export(
+    who: MayChange,
+    State(Desk { house, mappings }): State<Desk>,
+) -> Result<Json<Vec<LinkLine>>, Refused> {
+    let rows = mappings.list().await.map_err(|fault| broken(&fault))?;
+    let words = format!("{} mappings", rows.len());
+    house.audit().record(Action::new(Event::LinkExported, who).detail(words)).await?;
+    Ok(Json(rows.into_iter().map(line).collect()))
+}
+
 async fn create(
-    _: MayChange,
-    State(mappings): State<Mappings>,
+    who: MayChange,
+    State(Desk { house, mappings }): State<Desk>,
     Json(new): Json<NewLink>,
 ) -> Result<Json<LinkLine>, Refused> {
     let secrets = Secrets::Pat(Secret::new(new.token));
@@ -118,12 +140,13 @@ async fn create(
     let link = Link { upstream, act_as: new.person, account, secrets, allow_shared: new.allow_shared };
     let row = mappings.create(link).await.map_err(|fault| not_created(&fault))?;
     tracing::info!(upstream = %row.upstream, provider = row.act_as.provider(), "a person was linked by the administrator");
+    house.audit().record(Action::new(Event::LinkCreated, who).detail(words(&row))).await?;
     Ok(Json(line(row)))
 }
 
 async fn remove(
-    _: MayChange,
-    State(mappings): State<Mappings>,
+    who: MayChange,
+    State(Desk { house, mappings }): State<Desk>,
     Json(which): Json<WhichLink>,
 ) -> Result<Json<LinkLine>, Refused> {
     let upstream = upstream(&mappings, which.upstream)?;
@@ -134,12 +157,13 @@ async fn remove(
         return Err(refused.with_remedy("`outhaul-agent link list` shows who is."));
     };
     tracing::info!(upstream = %row.upstream, provider = row.act_as.provider(), "a person's link was removed by the administrator");
+    house.audit().record(Action::new(Event::LinkRemoved, who).detail(words(&row))).await?;
     Ok(Json(line(row)))
 }
 
 async fn import(
-    _: MayChange,
-    State(mappings): State<Mappings>,
+    who: MayChange,
+    State(Desk { house, mappings }): State<Desk>,
     Json(list): Json<ImportLinks>,
 ) -> Result<Json<Value>, Refused> {
     let places: Vec<u64> = list.links.iter().map(|link| link.line).collect();
@@ -158,6 +182,8 @@ async fn import(
             .with_remedy("Nothing of the list was taken: correct it and import it again.")
     })?;
     tracing::info!(made, given, "mappings were imported by the administrator");
+    let words = format!("{made} of {given} mappings");
+    house.audit().record(Action::new(Event::LinkImported, who).detail(words)).await?;
     Ok(Json(json!({ "imported": made, "already_there": given - made })))
 }
 
@@ -198,6 +224,8 @@ fn not_created(fault: &CreateFault) -> Refused {
         CreateFault::NoUpstream(_) => Refused::new(StatusCode::NOT_FOUND, fault.to_string()),
         CreateFault::Taken { .. } => Refused::new(StatusCode::CONFLICT, fault.to_string())
             .with_remedy("Nothing was stored. `--allow-shared` lets both people use it."),
+        CreateFault::OtherAccount { .. } => Refused::new(StatusCode::CONFLICT, fault.to_string())
+            .with_remedy("Nothing was stored. `outhaul-agent link remove` removes the link of the list."),
         CreateFault::Stopping => Refused::new(StatusCode::SERVICE_UNAVAILABLE, fault.to_string()),
         CreateFault::Store(fault) => broken(fault),
     }
@@ -205,6 +233,11 @@ fn not_created(fault: &CreateFault) -> Refused {
 
 fn broken(fault: &dyn std::fmt::Display) -> Refused {
     Refused::new(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string())
+}
+
+/// For the audit.
+fn words(row: &MappingRow) -> String {
+    format!("{} at {} as {} (key {})", row.act_as, row.upstream, row.account.name, row.account.key)
 }
 
 fn line(row: MappingRow) -> LinkLine {

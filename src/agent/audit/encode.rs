@@ -66,8 +66,9 @@ impl<'a> Writer<'a> {
     pub(super) fn escaped(&mut self, value: &str) {
         let (value, cut) = bounded(value);
         let mut rest = value.as_bytes();
-        while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f))
-        {
+        // Without a way out of the loop this looks at many bytes at once; most texts need nothing more.
+        let any = rest.iter().fold(false, |any, byte| any | needs_escape(*byte));
+        while let Some(at) = any.then(|| rest.iter().position(|byte| needs_escape(*byte))).flatten() {
             let (before, after) = rest.split_at(at);
             self.0.extend_from_slice(before);
             let Some((byte, after)) = after.split_first() else { break };
@@ -89,6 +90,10 @@ impl<'a> Writer<'a> {
 
 /// No text in a record is longer, in bytes.
 pub(super) const LONGEST_TEXT: usize = 4096;
+
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\' | 0x7f)
+}
 
 fn bounded(value: &str) -> (&str, bool) {
     if value.len() <= LONGEST_TEXT {
@@ -137,7 +142,8 @@ impl Stamps {
         into.extend_from_slice(self.text.as_bytes());
         into.push(b'.');
         into.extend(
-            [milliseconds / 100, milliseconds / 10 % 10, milliseconds % 10].map(|one| b'0' + one as u8),
+            [milliseconds / 100, milliseconds / 10 % 10, milliseconds % 10]
+                .map(|one| b'0' + one.unsigned_abs() as u8),
         );
         into.push(b'Z');
     }

@@ -303,4 +303,4 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many bytes are written at once, without waiting for more.
 const MUCH: usize = 1 << 20;
 /// So many bytes of records wait at most.
-const MOST: usize = 16 << 20;
+const MOST: usize = 32 << 20;

@@ -222,7 +222,9 @@ pub async fn look_on(store: &Store, look: Look, anchors: Vec<Anchor>) -> Result<
         read += blocks.iter().map(|block| block.bytes.len()).sum::<usize>();
         // Hashing some megabytes takes longer than a task may.
         let joined = tokio::task::spawn_blocking(move || {
-            blocks.iter().for_each(|block| verifier.block(block));
+            for block in &blocks {
+                verifier.block(block);
+            }
             verifier
         });
         verifier = joined.await.map_err(|_| StoreFault::Closed)?;

@@ -93,7 +93,7 @@ fn chain(records: u64, batch: u64) -> Vec<AuditBlock> {
     for number in 1..=records {
         let path = format!("/rest/api/2/issue/DEMO-{number}");
         let facts = Facts { path: Some(&path), ..Facts::default() };
-        gathered.add(NOON + number as i64, &Record::new(Event::Call).about(facts));
+        gathered.add(NOON + number.cast_signed(), &Record::new(Event::Call).about(facts));
         if number % batch == 0 || number == records {
             let (more, after) = gathered.take().blocks(head);
             blocks.extend(more);

@@ -164,12 +164,11 @@ async fn rekey(config: &Config, new_key: Option<&Path>, json: bool) -> Result<()
 }
 
 async fn verify(config: &Config, json: bool) -> Result<(), Report> {
-    let (mut verified, source): (Verified, _) = match daemon(config).await? {
-        Some(client) => (understood(client.get("/store/verify").await?)?, Source::Daemon(client)),
-        None => {
-            let store = open(config)?;
-            (store.verify().await.map_err(|fault| fault.report())?, Source::Store(store))
-        }
+    let (mut verified, source): (Verified, _) = if let Some(client) = daemon(config).await? {
+        (understood(client.get("/store/verify").await?)?, Source::Daemon(client))
+    } else {
+        let store = open(config)?;
+        (store.verify().await.map_err(|fault| fault.report())?, Source::Store(store))
     };
     // The chain is the audit's affair, and part of what the store keeps.
     let audit = source.verify(&[]).await?;

@@ -55,6 +55,10 @@ impl Config {
             let read = link.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("upstream {name} oauth client-secret"), read);
         }
+        for service in &self.client_credentials {
+            let read = service.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
+            found(format!("service {} client-secret", service.name), read);
+        }
         for service in &self.services {
             if *service.proof.place() == SecretPlace::Stored {
                 // The running agent holds the store.

@@ -9,6 +9,7 @@ mod check;
 mod oauth;
 mod pages;
 mod policy;
+mod service;
 mod store;
 mod upstream;
 
@@ -20,7 +21,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::callers;
-use super::credentials::{self, Proof};
+use super::credentials;
+use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
 use super::links;
 use super::mapping::OAuthConfig;
@@ -62,8 +64,10 @@ pub struct Config {
     pub upstreams: Vec<upstream_room::Config>,
     /// `[upstream.NAME.oauth]`: the application link at each.
     pub oauth: BTreeMap<UpstreamName, OAuthConfig>,
-    /// `[service.NAME]`.
+    /// `[service.NAME]`, with a secret that is sent as it is.
     pub services: Vec<credentials::Config>,
+    /// `[service.NAME]`, with a token that is fetched.
+    pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
@@ -150,7 +154,9 @@ impl Config {
         let idempotency = idempotency(&mut top.table("idempotency"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
-        let (service_names, services) = services(top);
+        let known = service::Known { upstreams: &upstream_names, links: &oauth };
+        let service::Services { names: service_names, plain: services, fetched: client_credentials } =
+            service::services(top, &known);
         let known = policy::Known { upstreams: &upstream_names, services: &service_names };
         let policy = policy::policy(top.table("policy"), source, &known);
         Some(Self {
@@ -165,6 +171,7 @@ impl Config {
             upstreams,
             oauth,
             services,
+            client_credentials,
             callers,
             idempotency,
             policy: Arc::new(policy),
@@ -287,45 +294,6 @@ fn idempotency(table: &mut Table<'_>) -> idempotency::Limits {
         max_answer: table.size("max-answer", ByteSize::kib(1)..=answer, usual.max_answer),
         max_answers: table.size("max-answers", ByteSize::kib(64)..=answers, usual.max_answers),
     }
-}
-
-fn services(top: &mut Table<'_>) -> (Vec<ServiceName>, Vec<credentials::Config>) {
-    let mut names = Vec::new();
-    let mut services = Vec::new();
-    for (name, mut table) in named::<ServiceName>(top, "service") {
-        names.push(name.clone());
-        services.extend(service(name, &mut table));
-    }
-    (names, services)
-}
-
-fn service(name: ServiceName, table: &mut Table<'_>) -> Option<credentials::Config> {
-    let source = table.source();
-    let user: Option<Located<String>> = table.required("user", "\"the account's user name\"");
-    let one = "write either pat = … or basic-password = …: \"stored\", { credential = … } or { file = … }";
-    let had = (table.has("pat"), table.has("basic-password"));
-    let proof = match (table.optional("pat"), table.optional("basic-password")) {
-        (Some(pat), None) if !had.1 => Some(Proof::Pat(pat)),
-        (None, Some(password)) if !had.0 => Some(Proof::Password(password)),
-        _ => {
-            match had {
-                (true, true) => source.fault(table.at(), format!("service “{name}” has two secrets"), one),
-                (false, false) => source.fault(table.at(), format!("service “{name}” has no secret"), one),
-                // Its own fault is noted already.
-                _ => {}
-            }
-            None
-        }
-    };
-    let user = user?;
-    if user.value.is_empty() || user.value.contains(':') || user.value.chars().any(char::is_control) {
-        source.fault(
-            user.at,
-            "this can't be a user name",
-            "write the account's user name as the application shows it",
-        );
-    }
-    Some(credentials::Config { name, user: user.value, proof: proof? })
 }
 
 /// The value of `as`.

@@ -82,7 +82,7 @@ fn path(table: &mut Table<'_>, key: &'static str, usual: &str) -> String {
     value
 }
 
-fn is_visible(text: &str) -> bool {
+pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1000 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

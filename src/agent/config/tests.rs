@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::agent::credentials::Proof;
 use crate::agent::policy::{Call, CanonicalPath, Identity, Query, decide};
 use crate::common::limits::ByteSize;
 use crate::common::report::Exit;
@@ -100,6 +101,7 @@ fn the_example_names_every_key() {
         ("rule", "[[policy.rule]]\nqqqqqqqq = 1"),
         ("denying rule", "[[policy.rule]]\ndeny = \"GET /a\"\nqqqqqqqq = 1"),
         ("service", "[service.x]\nqqqqqqqq = 1"),
+        ("client credentials", "[service.x.client-credentials]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("pages", "[pages]\nqqqqqqqq = 1"),
@@ -321,6 +323,33 @@ fn an_application_link_is_checked() {
     }
     let local = "client-id = \"a\"\nredirect-url = \"http://127.0.0.1:9/cb\"";
     assert!(Config::parse("x", &link(local)).is_ok());
+}
+
+#[test]
+fn a_service_may_have_its_tokens_fetched() {
+    let head = |keys: &str| HEAD.replace("pat = { file = \"/x\" }", keys);
+    let client = "client-credentials = { client-id = \"c\", client-secret = { file = \"/x\" } }";
+    let config = Config::parse("x", &head(client)).unwrap();
+    assert!(config.services.is_empty());
+    let fetched = &config.client_credentials[0];
+    assert_eq!((fetched.user.as_str(), fetched.scope.as_str()), ("svc", "READ WRITE"));
+    assert_eq!(
+        (fetched.upstream.as_str(), fetched.token_path.as_str()),
+        ("jira", "/rest/oauth2/latest/token")
+    );
+    for (keys, fault) in [
+        (format!("pat = {{ file = \"/y\" }}\n{client}"), "has two secrets"),
+        (client.replace("client-id = \"c\", ", ""), "lacks client-id"),
+        (client.replace("client-secret = { file = \"/x\" }", "scope = \"READ\""), "lacks client-secret"),
+        (client.replace("{ file = \"/x\" }", "\"s3cret\""), "a secret must not stand in this file"),
+        (client.replace("\"c\"", "\"c d\""), "this can't be a client id"),
+        (client.replace("\"c\"", "\"c\", upstream = \"wiki\""), "there is no application “wiki”"),
+    ] {
+        let said = faults(&head(&keys));
+        assert!(said.contains(fault) && !said.contains("s3cret"), "{keys}: {said}");
+    }
+    let two = head(client).replace("[service", "[upstream.wiki]\nurl = \"http://w\"\n[service");
+    assert!(faults(&two).contains("lacks upstream"));
 }
 
 #[test]

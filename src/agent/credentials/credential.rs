@@ -17,6 +17,7 @@ use crate::common::secret::Secret;
 /// An account, ready to be used.
 pub struct Credential {
     user: String,
+    key: Option<Box<str>>,
     authorization: HeaderValue,
     keeper: Option<Arc<dyn Keeper>>,
 }
@@ -71,7 +72,7 @@ impl Credential {
         let mut authorization =
             HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(value))).map_err(|_| Unsendable)?;
         authorization.set_sensitive(true);
-        Ok(Self { user: user.to_owned(), authorization, keeper: None })
+        Ok(Self { user: user.to_owned(), key: None, authorization, keeper: None })
     }
 
     /// The same, watched over.
@@ -80,11 +81,17 @@ impl Credential {
         Self { keeper: Some(keeper), ..self }
     }
 
+    /// The same, of the account with this key.
+    #[must_use]
+    pub fn of_account(self, key: &str) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
     /// The same secret, for an account that is called otherwise now.
     #[must_use]
     pub fn renamed(&self, user: &str) -> Self {
         let (authorization, keeper) = (self.authorization.clone(), self.keeper.clone());
-        Self { user: user.to_owned(), authorization, keeper }
+        Self { user: user.to_owned(), key: self.key.clone(), authorization, keeper }
     }
 
     /// The value of `Authorization`; marked sensitive.
@@ -95,6 +102,11 @@ impl Credential {
     /// The user that answers must be made for.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// The account's key, which outlives its name; known of people's accounts.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Who watches over it; nobody where a file says what it is.

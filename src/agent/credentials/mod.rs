@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 pub use credential::{Asked, Credential, Keeper, Refusal, Unsendable};
 
+use fetched::ServiceTokens;
 use stored::{SecretPlace, StoredSecrets};
 
 use crate::agent::store::StoreFault;
@@ -101,6 +102,7 @@ pub enum CredentialFault {
 /// All accounts of the configuration. Cheap to ask at each call.
 pub struct Credentials {
     services: ArcSwap<HashMap<ServiceName, Service>>,
+    fetched: ServiceTokens,
     stored: Mutex<StoredSecrets>,
     /// Held by whoever changes the store's secrets.
     changing: tokio::sync::Mutex<()>,
@@ -122,7 +124,25 @@ impl Credentials {
     pub fn load_with(configs: &[Config], stored: StoredSecrets) -> Self {
         let read = |config: &Config| (config.name.clone(), Service::read(config, &stored));
         let services = ArcSwap::from_pointee(configs.iter().map(read).collect());
-        Self { services, stored: Mutex::new(stored), changing: tokio::sync::Mutex::default() }
+        let (fetched, stored) = (ServiceTokens::default(), Mutex::new(stored));
+        Self { services, fetched, stored, changing: tokio::sync::Mutex::default() }
+    }
+
+    /// Those whose tokens are fetched.
+    pub fn fetched(&self) -> &ServiceTokens {
+        &self.fetched
+    }
+
+    /// What a call as this account is sent with. Waits only for a token that must be fetched first.
+    pub async fn credential(&self, name: &ServiceName) -> Result<Arc<Credential>, Problem> {
+        let fault = match self.service(name) {
+            Ok(credential) => return Ok(credential),
+            Err(fault) => fault,
+        };
+        match self.fetched.get(name) {
+            Some(fetched) => Box::pin(fetched.credential()).await,
+            None => Err(fault.problem()),
+        }
     }
 
     /// The account of this name.
@@ -170,7 +190,7 @@ impl Credentials {
             SecretPlace::Outside(SecretRef::File(path)) => Some(path.clone()),
             SecretPlace::Outside(SecretRef::Credential(_)) | SecretPlace::Stored => None,
         };
-        self.services.load().values().filter_map(file).collect()
+        self.services.load().values().filter_map(file).chain(self.fetched.files()).collect()
     }
 }
 

@@ -258,7 +258,7 @@ async fn credential(
 ) -> Result<Option<Arc<Credential>>, Problem> {
     match permit.identity() {
         Identity::Anonymous => Ok(None),
-        Identity::Service(name) => site.credentials.service(name).map(Some).map_err(|fault| fault.problem()),
+        Identity::Service(name) => site.credentials.credential(name).await.map(Some),
         Identity::User => match act_as {
             Some(person) => {
                 let found = site.mappings.credential(permit.upstream(), person).await;

@@ -19,7 +19,7 @@ pub(super) fn facts(
     let identity = match permit.identity() {
         Identity::Anonymous => Some(As::Anonymous),
         Identity::Service(name) => Some(As::Service(name.as_str())),
-        Identity::User => user.map(As::User),
+        Identity::User => credential.and_then(Credential::key).or(user).map(As::User),
     };
     let allow = rule.allow().as_str();
     let place = rule.place();

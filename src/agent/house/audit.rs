@@ -28,12 +28,11 @@ impl AuditDesk for AuditRoom {
 
     fn look(&self, ask: LookAsk) -> Answer<'_, Look> {
         Box::pin(async move {
-            let look = match ask.look {
-                Some(look) => look,
-                None => {
-                    self.settle().await;
-                    audit::look(&self.store, ask.anchors.clone()).await.map_err(|fault| refused(&fault))?
-                }
+            let look = if let Some(look) = ask.look {
+                look
+            } else {
+                self.settle().await;
+                audit::look(&self.store, ask.anchors.clone()).await.map_err(|fault| refused(&fault))?
             };
             audit::look_on(&self.store, look, ask.anchors).await.map_err(|fault| refused(&fault))
         })

@@ -147,6 +147,9 @@ impl FinishFault {
                 ),
             ),
             Self::Audit(fault) => fault.problem(),
+            Self::Create(fault @ CreateFault::OtherAccount { .. }) => {
+                Problem::new(Code::LinkTaken, format!("The link was not made: {fault}."))
+            }
             Self::Create(CreateFault::Store(fault)) | Self::Store(fault) => store(fault),
             Self::Create(fault @ CreateFault::NoUpstream(_)) => Problem::new(Code::NotFound, fault.to_string()),
             Self::Create(CreateFault::Stopping) | Self::Stopping => Problem::new(

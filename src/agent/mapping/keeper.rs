@@ -70,6 +70,7 @@ async fn refused(mut change: Change, used: &http::HeaderValue) -> Refusal {
         return Refusal::Alive;
     }
     let said = change.site.application.myself(used).await;
+    change.note(&ready.account, "asked whose it is, after a refusal");
     match said {
         Myself::Is(account) if account.key == ready.account.key => {
             change.held.turn.alive = Some(change.inner.clock.now());
@@ -117,6 +118,7 @@ async fn other_name(mut change: Change, user: &str) -> Option<Arc<Credential>> {
         return None;
     }
     let said = change.site.application.myself(ready.credential.authorization()).await;
+    change.note(&ready.account, "asked whose it is, after an answer in another name");
     let account = match said {
         Myself::Is(account) if account.key == ready.account.key => account,
         said => {

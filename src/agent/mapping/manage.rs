@@ -39,6 +39,17 @@ pub enum CreateFault {
         /// The other person.
         other: ActAs,
     },
+    /// An administrator's list says that the person is another account.
+    #[error(
+        "the account {name} is not the one that the administrator's list names for this person: log in to Jira as \
+         {listed}, or let the administrator remove the link of the list first"
+    )]
+    OtherAccount {
+        /// The account that was proved.
+        name: String,
+        /// The account of the list.
+        listed: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -170,6 +181,12 @@ async fn create(mut change: Change, link: Link) -> Result<MappingRow, CreateFaul
         at: change.inner.clock.unix_seconds(),
     };
     let before = change.inner.store.mapping(&change.site.name, &change.act_as).await;
+    if let Ok(Some((row, _))) = &before
+        && row.reason.as_deref() == Some(IMPORTED)
+        && row.account.key != key
+    {
+        return Err(CreateFault::OtherAccount { name, listed: row.account.name.clone() });
+    }
     if let Stored::Taken(other) = change.inner.store.store_mapping(new).await? {
         return Err(CreateFault::Taken { name, other });
     }

@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,7 @@ pub use manage::{CreateFault, Import, ImportFault, Link};
 
 use people::{Held, People};
 
+use crate::agent::audit::{As, Audit, Event, Facts, Record};
 use crate::agent::credentials::Credential;
 use crate::agent::credentials::application::{Answer, Application};
 use crate::agent::store::Store;
@@ -55,6 +56,7 @@ struct Inner {
     clock: Clock,
     tasks: Tasks,
     sites: ArcSwap<HashMap<UpstreamName, Arc<Site>>>,
+    audit: OnceLock<Audit>,
 }
 
 /// An application as a configuration names it: its name, what its addresses begin with, how to ask it, its link.
@@ -80,11 +82,22 @@ struct OAuth {
 impl Mappings {
     /// Begins with no application; [`Mappings::configure`] names them. Renews what is due among these tasks.
     pub fn start(store: Store, clock: Clock, tasks: &Tasks) -> Self {
-        let mappings =
-            Self(Arc::new(Inner { store, clock, tasks: tasks.clone(), sites: ArcSwap::default() }));
+        let mappings = Self(Arc::new(Inner {
+            store,
+            clock,
+            tasks: tasks.clone(),
+            sites: ArcSwap::default(),
+            audit: OnceLock::new(),
+        }));
         let (inner, group) = (Arc::downgrade(&mappings.0), tasks.clone());
         tasks.spawn("renewal of tokens", async move { renew::sweep(inner, group).await });
         mappings
+    }
+
+    /// From here on each use of a secret, other than for a call, is recorded there.
+    pub fn record_in(&self, audit: Audit) {
+        // The first one stays: there is one audit.
+        let _ = self.0.audit.set(audit);
     }
 
     /// Puts a configuration in force: the applications, and the link at each. Gives what can't be read; the rest works.
@@ -194,6 +207,22 @@ struct Change {
     site: Arc<Site>,
     act_as: ActAs,
     held: Held,
+}
+
+impl Change {
+    /// Notes a use of this person's secret.
+    fn note(&self, account: &Account, words: &str) {
+        let facts = Facts {
+            act_as: Some((self.act_as.provider(), self.act_as.subject())),
+            identity: Some(As::User(&account.key)),
+            jira_user: Some(&account.name),
+            upstream: Some(self.site.name.as_str()),
+            ..Facts::default()
+        };
+        if let Some(audit) = self.inner.audit.get() {
+            audit.note(&Record::new(Event::SecretUsed).about(facts).detail(words));
+        }
+    }
 }
 
 impl OAuth {

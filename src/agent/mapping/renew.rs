@@ -96,7 +96,7 @@ pub(super) fn show(change: &mut Change, account: Account, secrets: &Secrets) {
     let ends = left.map(|left| Ends::of(change.inner.clock.now(), left, rand::random()));
     let view = match Credential::bearer(&account.name, token) {
         Ok(credential) => {
-            let credential = Arc::new(credential.kept_by(PersonKeeper::of(change)));
+            let credential = Arc::new(credential.of_account(&account.key).kept_by(PersonKeeper::of(change)));
             View::Ready(Ready { credential, account, ends })
         }
         // Nothing that was proved before it was stored.
@@ -114,7 +114,7 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
     if let Some(pair) = change.held.turn.unsaved.take() {
         return save(change, pair).await;
     }
-    let (_, Some(Secrets::OAuth(pair))) = read(change).await? else {
+    let (row, Some(Secrets::OAuth(pair))) = read(change).await? else {
         // It was replaced meanwhile by what needs no renewal.
         load(change).await?;
         return usable(change);
@@ -140,11 +140,14 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
     };
     match result {
         Next::Take(tokens) => {
-            tracing::debug!(upstream = %site.name, "an access token was renewed");
+            change.note(&row.account, "the access token was renewed");
             let pair = pair_of(tokens, pair.refresh, at);
             save(change, pair).await
         }
-        Next::Keep(reason) => later(change, reason),
+        Next::Keep(reason) => {
+            change.note(&row.account, &format!("the access token could not be renewed: {reason}"));
+            later(change, reason)
+        }
         Next::End(reason) => Err(end(change, MappingState::NeedsReauth, &reason).await),
     }
 }
@@ -222,6 +225,9 @@ pub(super) async fn end(change: &mut Change, state: MappingState, reason: &str) 
         MappingState::Suspended => MappingFault::Suspended(reason.into()),
         MappingState::Active | MappingState::NeedsReauth => MappingFault::NeedsReauth(reason.into()),
     };
+    if let View::Ready(ready) = &*change.held.person.view() {
+        change.note(&ready.account, &format!("{}: {reason}; its secrets are wiped", state.as_str()));
+    }
     // First for the calls, since the store may take its time.
     change.held.person.show(View::Fault(fault.clone()));
     change.held.turn.unsaved = None;

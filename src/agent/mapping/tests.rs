@@ -507,6 +507,12 @@ async fn a_list_is_taken_whole_or_not_and_waits_for_credentials() {
     let bob = ActAs::parse("teams:bob").unwrap();
     let waiting = bench.mappings.credential(&jira(), &bob).await.unwrap_err();
     assert!(matches!(waiting, MappingFault::NeedsReauth(_)), "{waiting}");
+    // The list says who Bob is: another account is not taken for his.
+    let pat = || Secrets::Pat(Secret::new("p0".to_owned()));
+    let as_key = |key: &str| Link { account: account(key, key), ..link(bob.clone(), pat()) };
+    let other = bench.mappings.create(as_key("K3")).await.unwrap_err();
+    assert!(matches!(other, CreateFault::OtherAccount { .. }), "{other}");
+    assert_eq!(bench.mappings.create(as_key("K2")).await.unwrap().state, MappingState::Active);
 }
 
 #[tokio::test]

@@ -71,7 +71,9 @@ async fn people_are_linked_listed_and_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_go_out_and_come_in_without_credentials() {
-    let jira = Jira::start(1, &["--pat", "alice=pat-alice", "--pat", "bob=pat-bob"]).await;
+    let jira =
+        Jira::start(1, &["--pat", "alice=pat-alice", "--pat", "bob=pat-bob", "--pat", "carol=pat-carol"])
+            .await;
     let site = site(&jira).await;
     let world = &site.world;
     let made = world.agent_with_input(&["link", "create", "t:alice"], "pat-alice\n").await;
@@ -91,6 +93,8 @@ async fn lists_go_out_and_come_in_without_credentials() {
     assert_eq!((taken["imported"].as_u64(), taken["already_there"].as_u64()), (Some(1), Some(1)));
     assert_eq!(comment(&site, "t:bob%20m").await, (StatusCode::FORBIDDEN, "needs-reauth".to_owned()));
     assert_eq!(comment(&site, "t:alice").await, (StatusCode::CREATED, "alice".to_owned()));
+    let other = world.agent_with_input(&["link", "create", "t:bob%20m"], "pat-carol\n").await;
+    assert!(other.code == 73 && other.err.contains("log in to Jira as bob"), "{other:?}");
     let made = world.agent_with_input(&["link", "create", "t:bob%20m"], "pat-bob\n").await;
     assert_eq!(made.code, 0, "{made:?}");
     assert_eq!(comment(&site, "t:bob%20m").await, (StatusCode::CREATED, "bob".to_owned()));

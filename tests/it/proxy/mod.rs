@@ -127,7 +127,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
     let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit);
-    World { front, site, upstream, pause, metrics, key, folder, store, tasks }
+    World { front, site, upstream, pause, metrics, key, store, folder, tasks }
 }
 
 impl World {

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use outhaul::identity::audit_head::{ChainHead, SignedHead};
 use outhaul::identity::handshake::messages::RefuseCode;
+use outhaul::identity::keys::SigningKey;
+use outhaul::net::tunnel::Tunnel;
 use outhaul::tunnel::code::{CloseCode, DrainCode};
 use serde_json::{Value, json};
 
@@ -187,4 +190,46 @@ async fn a_stop_lets_calls_end_and_cuts_off_those_that_do_not() {
         }
         assert_eq!(tunnel.closed().await.code, CloseCode::Stopping);
     }
+}
+
+#[tokio::test]
+async fn an_audit_that_went_back_or_was_rewritten_raises_an_alarm() {
+    let bench = Bench::new().await;
+    let (mut agent, tunnel) = connected(&bench).await;
+    let (id, key) = (agent.id, agent.key.clone());
+    let stranger = SigningKey::generate().unwrap().0;
+    let head =
+        |key: &SigningKey, number, byte, time| SignedHead::sign(id, key, number, ChainHead([byte; 32]), time);
+    let tell = |tunnel: &Tunnel, head: SignedHead| {
+        let document = json!({"version": "test", "upstreams": {}, "audit": head});
+        tunnel.send_status(document.to_string().into());
+    };
+    let shown = async |what: &'static str, holds: &dyn Fn(&Value) -> bool| {
+        eventually(what, Duration::from_secs(20), async || holds(&bench.agents().await[0])).await;
+    };
+    // Of a tunnel's heads the first is taken at once, the newest after a while.
+    tell(&tunnel, head(&key, 7, 7, 1000));
+    shown("kept", &|agent| agent["audit"]["number"] == 7).await;
+    tell(&tunnel, head(&key, 6, 6, 999));
+    let second = agent.connect(&bench, 1).await.unwrap();
+    tell(&second, head(&stranger, 9, 9, 1001));
+    // Taken at once; the next one only after a while.
+    shown("there", &|agent| agent["tunnels"].as_array().unwrap().len() == 2).await;
+    tell(&second, head(&key, 6, 6, 1002));
+    shown("went back", &|agent| agent["alarms"][0]["kind"] == "audit-went-back").await;
+    let agents = bench.agents().await;
+    assert_eq!(agents[0]["audit"]["number"], 7, "the highest is what it is held to");
+    assert_eq!(agents[0]["alarms"][0]["detail"], "its audit had 7 records and has 6 now");
+    tell(&second, head(&key, 7, 8, 1003));
+    let rewritten = |agent: &Value| {
+        agent["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "audit-rewritten")
+    };
+    shown("rewritten", &rewritten).await;
+    // The late one of the first tunnel, signed before the kept one, was no alarm, nor was the stranger's.
+    let agents = bench.agents().await;
+    let counts: Vec<_> =
+        agents[0]["alarms"].as_array().unwrap().iter().map(|alarm| alarm["count"].as_u64()).collect();
+    assert_eq!(counts, [Some(1), Some(1)]);
+    tell(&second, head(&key, 8, 9, 1004));
+    shown("goes on", &|agent| agent["audit"]["number"] == 8).await;
 }

@@ -104,11 +104,13 @@ pub async fn link(client: &Client, what: &Link, json: bool) -> Result<(), Report
 
 async fn ask(client: &Client, what: &Link) -> Result<Value, Report> {
     match what {
-        Link::List | Link::Export => client.get("/links").await,
+        Link::List => client.get("/links").await,
+        Link::Export => client.get("/links/export").await,
         Link::Create { which, allow_shared } => {
             let question = format!("Personal access token of {}", which.person);
-            let token =
-                terminal::read_line(&question).map_err(|fault| Report::from_error(Exit::Data, &fault))?;
+            let token = terminal::read_secret(&question, false)
+                .map_err(|fault| Report::from_error(Exit::Data, &fault))?;
+            let token = token.expose().clone();
             let Which { person, upstream } = which.clone();
             let new = NewLink { person, upstream, token, allow_shared: *allow_shared };
             client.post("/links", &json!(new)).await
