@@ -30,7 +30,7 @@ use outhaul::common::tasks::Tasks;
 use outhaul::config::values::SecretRef;
 use outhaul::identity::oauth::Verifier;
 use outhaul::tunnel::head::Scheme;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_service::Service;
 
 use crate::proxy::{Answer, read};
@@ -208,6 +208,6 @@ impl Drop for World {
 /// The name that an answer of `myself` holds.
 fn who(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
-    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let document: Value = serde_json::from_slice(&answer.body).unwrap();
     document["name"].as_str().unwrap().to_owned()
 }

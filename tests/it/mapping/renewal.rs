@@ -59,7 +59,7 @@ async fn one_of_three_takes_the_consent_back_and_the_others_go_on() {
     assert_eq!(world.state("alice").await, ("active".to_owned(), true));
     // What Bob wanted was done by nobody.
     let comments = world.call(Method::GET, "/rest/api/2/issue/DEMO-1/comment", "alice", "").await;
-    let document: serde_json::Value = serde_json::from_slice(&comments.body).unwrap();
+    let document: Value = serde_json::from_slice(&comments.body).unwrap();
     let by = |user: &str| {
         let comments = document["comments"].as_array().unwrap().iter();
         comments.filter(|comment| comment["author"]["name"] == user && comment["body"] == "hello").count()
