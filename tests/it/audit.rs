@@ -79,9 +79,9 @@ async fn what_administrators_do_is_recorded_and_an_auditor_needs_ten_lines() {
     let paused = world.path().join("agent-state/paused");
     for (event, change) in [("pause", true), ("resume", false)] {
         if change {
-            std::fs::write(&paused, "").unwrap()
+            std::fs::write(&paused, "").unwrap();
         } else {
-            std::fs::remove_file(&paused).unwrap()
+            std::fs::remove_file(&paused).unwrap();
         }
         eventually("a switch by hand is recorded too", PATIENCE, async || {
             let listed = world.agent(&["audit", "list", "--json", "--limit", "1"]).await.json();
