@@ -82,7 +82,7 @@ impl World {
             first_byte_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
             max_request_body: ByteSize::mib(1),
-            max_connections: 8,
+            max_connections: 16,
         };
         let folder = tempfile::tempdir().unwrap();
         let (tasks, clock) = (Tasks::new(), Clock::manual());
