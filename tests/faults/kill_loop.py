@@ -131,6 +131,8 @@ class Loop:
             raise Refused(answer)
 
     def administer_links(self, dice):
+        if dice.random() < 0.08:
+            return self.rekey()
         person = dice.choice(ADMINISTERED)
         before, self.links[person] = self.links[person], None
         self.commanding.set()
@@ -144,6 +146,16 @@ class Loop:
             event = "link-removed" if before == "present" else "link-created"
             self.acknowledged[event, person] += 1
             self.figures["links by an administrator"] += 1
+        else:
+            self.refused(done)
+
+    def rekey(self):
+        """A key that was changed half must open the store all the same."""
+        self.commanding.set()
+        done = self.site.command("store", "rekey")
+        if done.returncode == 0:
+            self.acknowledged["store-rekey"] += 1
+            self.figures["changes of the store's key"] += 1
         else:
             self.refused(done)
 
@@ -421,7 +433,6 @@ def main():
     try:
         site = Site(sys.argv[1], folder)
         site.start("")
-        site.start_agent()
         loop = Loop(site)
         try:
             loop.run()
