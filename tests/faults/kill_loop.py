@@ -61,7 +61,8 @@ class Loop:
         self.figures = Counter()
         self.faults = []
         self.stop = threading.Event()
-        self.finishing, self.commanding = threading.Event(), threading.Event()
+        self.finishing, self.commanding, self.renewed = threading.Event(), threading.Event(), threading.Event()
+        self.held = PEOPLE[0]
 
     # --- who works while the agent dies ---------------------------------------------------------------------------
 
@@ -104,6 +105,12 @@ class Loop:
         found = self.site.whoami(f"t:{person}")
         if found in PEOPLE and found != person:
             raise Wrong(f"{person} was served as {found}")
+
+    def follow(self, dice):
+        """Calls for the person whose renewal was let go a moment ago: is the new token used before it is on disk?"""
+        if self.renewed.wait(0.05):
+            time.sleep(dice.random() * 0.004)
+            self.site.whoami(f"t:{self.held}")
 
     def link_people(self, dice):
         """One person changes between consent and a token."""
@@ -193,7 +200,8 @@ class Loop:
         self.stop.clear()
         self.finishing.clear()
         self.commanding.clear()
-        works = [self.put, self.put, self.read, self.link_people, self.administer_links, self.administer_callers]
+        self.renewed.clear()
+        works = [self.put, self.put, self.read, self.follow, self.follow, self.link_people, self.administer_links, self.administer_callers]
         threads = [threading.Thread(target=self.worker, args=(work, dice.random())) for work in works]
         for thread in threads:
             thread.start()
@@ -224,12 +232,14 @@ class Loop:
         elif mode == "held":
             point = dice.choice(("before", "after", "after"))
             jira.control("POST", f"/oauth/hold/{point}")
-            jira.control("POST", f"/oauth/users/{dice.choice(PEOPLE[:3])}/expire")
+            self.held = dice.choice(PEOPLE[:3])
+            jira.control("POST", f"/oauth/users/{self.held}/expire")
             held = jira.control("GET", "/oauth/held?wait=3")[2]["held"]
             self.figures["kills at a held renewal"] += held
             if held and dice.random() < 0.8:
                 jira.control("POST", "/oauth/release")
-                time.sleep(dice.random() * 0.012)
+                self.renewed.set()
+                time.sleep(dice.random() * 0.025)
         elif mode == "link":
             self.figures["kills at the end of a link"] += self.finishing.wait(3)
             time.sleep(dice.random() * 0.015)
@@ -408,8 +418,11 @@ class Loop:
             if answer.status != 200:
                 raise Wrong(f"{name} can't link: {answer}")
         modes = Counter()
+        plan = random.Random(SEED)
         for number in range(1, KILLS + 1):
-            mode = self.dice.choice(MODES)
+            mode = plan.choice(MODES)
+            # Of its own, since how much of it a round takes depends on the moment.
+            self.dice = random.Random(plan.random())
             modes[mode] += 1
             if mode == "start":
                 # This one dies at its start, with the one before still warm at the relay.
