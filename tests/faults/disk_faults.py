@@ -152,6 +152,12 @@ class Faults:
         check("full disk: so is one with a key", answer.problem in ("store-unavailable", "audit-unavailable"), answer)
         found = site.whoami("t:bob")
         check("full disk: reading goes on", found == "bob", found)
+        self.when_unavailable("refuse-writes", "refuse")
+        found = site.whoami("t:bob")
+        check("full disk, the audit to refuse all: reading is refused", found == "audit-unavailable", found)
+        self.when_unavailable("refuse", "refuse-writes")
+        found = site.whoami("t:bob")
+        check("full disk, the audit to refuse writes again: reading goes on", found == "bob", found)
         added = site.command("caller", "add", "no-room")
         check("full disk: a caller can't be added, and why", added.returncode != 0 and "disk is full" in added.stderr, added)
         pat = site.jira.about["pats"]["admin"]
@@ -194,6 +200,12 @@ class Faults:
         # The audit looks again each second.
         self.until("room again: calls are made", lambda: self.put().status == 201, 30)
         self.all_there("after a start on a full disk")
+
+    def when_unavailable(self, old, new):
+        text = self.site.config.read_text()
+        self.site.config.write_text(text.replace(f'when-unavailable = "{old}"', f'when-unavailable = "{new}"'))
+        reloaded = self.site.command("reload")
+        check(f"full disk: a reload still works ({new})", reloaded.returncode == 0, reloaded)
 
     def until(self, what, true, seconds):
         begin = time.monotonic()
@@ -278,6 +290,8 @@ class Faults:
 
         cases = [
             ("wrong key", "not the one", lambda: key.write_text("ab" * 32)),
+            ("no key", "there is no key", lambda: key.unlink()),
+            ("the key cut in half", "store.key", lambda: key.write_bytes(kept[:30])),
             ("store.db cut in half", "damaged", lambda: cut(database, database.stat().st_size // 2)),
             ("store.db cut to a page", "damaged", lambda: (cut(database, 4096), self.drop_log())),
             ("store.db cut to nothing", "damaged", lambda: cut(database, 0)),
@@ -293,6 +307,7 @@ class Faults:
             shutil.rmtree(site.state)
             shutil.copytree(good, site.state)
             key.write_bytes(kept)
+            key.chmod(0o600)
         site.start_agent()
         self.all_there("with its files again")
 
@@ -352,7 +367,7 @@ def main():
         shutil.move(site.state, moved)
         site.state = moved
         # Longer than the clock is off: when it is right again, a day has passed for what was done meanwhile.
-        site.start('[idempotency]\nkeep = "72 h"')
+        site.start('[idempotency]\nkeep = "72 h"\n\n[audit]\nwhen-unavailable = "refuse-writes"')
         faults = Faults(site, disk)
         for name in faults.people:
             site.link(f"t:{name}", name)
