@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use super::keyring::Keyring;
-use super::open::{MIGRATIONS, connect};
+use super::open::{MIGRATIONS, connect, leave_log};
 use super::{DATABASE, Folder, KEYS, KeySource, Store, StoreFault, StoreKey};
 use crate::config::file::replace_private;
 use crate::sqlite::migrations;
@@ -227,7 +227,8 @@ fn check(part: &Part, keyring: &Keyring, from: &Path) -> Result<(), BackupFault>
     if whole.map_err(StoreFault::from)? != "ok" {
         return Err(BackupFault::NotABackup(from.to_owned()));
     }
-    Ok(())
+    // The file goes elsewhere, without its log.
+    Ok(leave_log(&connection, false)?)
 }
 
 fn move_aside(folder: &Folder, name: &str) -> Result<PathBuf, BackupFault> {

@@ -143,17 +143,15 @@ async fn what_is_wrong_is_told_and_nothing_is_made_anew() {
         std::fs::set_permissions(bench.path("store.key"), mode).unwrap();
     };
     let (database, keys) = (bench.path("state/store.db"), bench.path("state/store.keys"));
-    let cases: [(&str, &dyn Fn(), &str); 7] = [
+    let cut = |length| std::fs::File::options().write(true).open(&database).unwrap().set_len(length).unwrap();
+    let cases: [(&str, &dyn Fn(), &str); 8] = [
         ("wrong key", &|| std::fs::write(bench.path("store.key"), "ab".repeat(32)).unwrap(), "not the one"),
         ("no key", &|| std::fs::remove_file(bench.path("store.key")).unwrap(), "there is no key"),
         ("no keyring", &|| std::fs::remove_file(&keys).unwrap(), "store.keys is missing"),
         ("no database", &|| std::fs::remove_file(&database).unwrap(), "store.db is missing"),
         ("cut keyring", &|| std::fs::write(&keys, "{\"format\":1").unwrap(), "damaged"),
-        (
-            "cut database",
-            &|| std::fs::File::options().write(true).open(&database).unwrap().set_len(1000).unwrap(),
-            "damaged",
-        ),
+        ("cut database", &|| cut(1000), "damaged"),
+        ("emptied database", &|| cut(0), "damaged"),
         ("other database", &|| std::fs::write(&database, vec![7; 8192]).unwrap(), "damaged"),
     ];
     for (name, breaking, words) in cases {
@@ -165,6 +163,33 @@ async fn what_is_wrong_is_told_and_nothing_is_made_anew() {
         restore();
     }
     assert!(bench.open().unwrap().identity().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_log_stays_there_if_the_file_is_damaged() {
+    let bench = Bench::new();
+    let store = bench.open().unwrap();
+    assert_ne!(bench.path("state/store.db").metadata().unwrap().len(), 0, "a file in use is never empty");
+    enrol(&store).await;
+    let (crashed, state) = (Bench::new(), bench.path("state"));
+    std::fs::create_dir(crashed.path("state")).unwrap();
+    std::fs::set_permissions(crashed.path("state"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["store.db", "store.db-wal", "store.keys"] {
+        std::fs::copy(state.join(name), crashed.path("state").join(name)).unwrap();
+    }
+    std::fs::copy(bench.path("store.key"), crashed.path("store.key")).unwrap();
+    for emptied in ["store.db", "store.db-wal"] {
+        let path = crashed.path("state").join(emptied);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let before = crashed.state_files();
+        let fault = crashed.open().unwrap_err();
+        assert!(matches!(fault, StoreFault::Damaged(_)), "{emptied}: {fault}");
+        assert_eq!(crashed.state_files(), before, "{emptied}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert!(crashed.open().unwrap().identity().await.unwrap().is_some());
+    bench.close(store).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::copy::Part;
-use super::open::connect;
+use super::open::{connect, leave_log};
 use super::sealed::SEALED;
 use super::session::Session;
 use super::{BackupFault, Store, StoreFault};
@@ -49,6 +49,14 @@ impl Store {
             look(&Session::new(&connection, &seals))
         });
         let mut verified = looked.await.map_err(|_| StoreFault::Closed)??;
+        if !verified.broken.is_empty() {
+            // What is damaged is left as it is, with its log.
+            self.0
+                .worker
+                .alone(|connection| leave_log(connection, true))
+                .await
+                .map_err(StoreFault::from)??;
+        }
         verified.store = store;
         verified.data_keys.retain(|(version, _)| versions.contains(version));
         Ok(verified)
