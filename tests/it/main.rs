@@ -29,6 +29,7 @@ mod proxy;
 mod relay;
 mod rivals;
 mod rules;
+mod secrets;
 mod smuggling;
 mod store;
 mod support;
