@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod anonymous;
 mod audit;
 mod cluster;
 mod credentials;

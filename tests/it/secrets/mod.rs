@@ -4,7 +4,6 @@
 mod application;
 mod controls;
 mod needles;
-mod person;
 mod places;
 
 use std::cell::RefCell;
@@ -15,10 +14,10 @@ use http::{Method, Request, StatusCode, header};
 
 use application::{Application, Tokens};
 use needles::{Needles, marker};
-use person::Person;
 use places::{Found, in_environment, in_folder, in_memory, in_open_files, in_text};
 
 use crate::support::client::{Answer, Client, plain_get};
+use crate::support::person::{Linking, Person};
 use crate::support::pki::write_private;
 use crate::support::process::{Daemon, text};
 use crate::support::world::{World, host};
@@ -161,9 +160,14 @@ impl Site {
     fn look_at_files(&self) {
         let needles = self.needles();
         for folder in ["agent-state", "relay-state", "backups"] {
-            let (found, files) = in_folder(&self.world.path().join(folder), &needles);
-            assert!(files > 0, "there are files in {folder}");
+            let folder = self.world.path().join(folder);
+            let (found, files) = in_folder(&folder, &needles);
             self.look(found);
+            let control = folder.join("control");
+            std::fs::write(&control, self.application.secret("control")).unwrap();
+            let (found, with_control) = in_folder(&folder, &self.needles());
+            assert!(!found.is_empty() && with_control > files, "{found:?}");
+            std::fs::remove_file(control).unwrap();
         }
     }
 
@@ -195,6 +199,33 @@ impl Site {
                 self.look(found);
             }
             None => eprintln!("the memory of the relay is not searched: only root may look"),
+        }
+    }
+}
+
+impl Linking for Site {
+    fn caller(&self) -> &Client {
+        &self.client
+    }
+
+    fn pages(&self) -> Client {
+        Client::new(&self.world.authority.file, self.pages_port)
+    }
+
+    async fn consent(&self, user: &str, authorize: &str) -> String {
+        let (_, query) = authorize.split_once('?').unwrap();
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, state) = pairs.find(|(name, _)| name == "state").unwrap();
+        let code = self.application.code(user);
+        let code: String = form_urlencoded::byte_serialize(code.as_bytes()).collect();
+        format!("/link/callback?code={code}&state={state}")
+    }
+
+    fn saw(&self, what: &str, secret: &str, passes: bool) {
+        if passes {
+            self.passed(what, secret);
+        } else {
+            self.application.saw(what, secret);
         }
     }
 }

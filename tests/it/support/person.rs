@@ -4,23 +4,35 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::Site;
-use crate::support::client::{Answer, Client};
-use crate::support::world::host;
+use super::client::{Answer, Client};
+use super::world::host;
 
-pub(super) struct Person<'a> {
-    site: &'a Site,
+/// Where people can link.
+pub(crate) trait Linking {
+    /// The caller, which may name people of provider `t`.
+    fn caller(&self) -> &Client;
+    /// To the agent's pages.
+    fn pages(&self) -> Client;
+    /// The user says yes at the application. Gives where the browser is sent then.
+    async fn consent(&self, user: &str, authorize: &str) -> String;
+    /// Hears of each secret that is seen on the way; `passes` are those that come through the relay.
+    fn saw(&self, _what: &str, _secret: &str, _passes: bool) {}
+}
+
+/// One of them, known to the caller by the same name as at the application.
+pub(crate) struct Person<'a, S> {
+    site: &'a S,
     name: &'a str,
     cookie: String,
 }
 
-impl<'a> Person<'a> {
-    pub(super) fn new(site: &'a Site, name: &'a str) -> Self {
+impl<'a, S: Linking> Person<'a, S> {
+    pub(crate) fn new(site: &'a S, name: &'a str) -> Self {
         Self { site, name, cookie: String::new() }
     }
 
     /// Links by consent at the application.
-    pub(super) async fn consents(&mut self) {
+    pub(crate) async fn consents(&mut self) {
         let path = self.begin().await;
         let back = self.consent(&path).await;
         let answer = self.page(Method::GET, &back, &[]).await;
@@ -28,7 +40,7 @@ impl<'a> Person<'a> {
     }
 
     /// Consents, but the application does not give tokens for the code.
-    pub(super) async fn consents_in_vain(&mut self) {
+    pub(crate) async fn consents_in_vain(&mut self) {
         let path = self.begin().await;
         let back = self.consent(&path).await;
         let answer = self.page(Method::GET, &back, &[]).await;
@@ -36,7 +48,7 @@ impl<'a> Person<'a> {
     }
 
     /// Is asked, and says no at the application, in these words of it.
-    pub(super) async fn declines(&mut self, word: &str) {
+    pub(crate) async fn declines(&mut self, word: &str) {
         let path = self.begin().await;
         let back = self.consent(&path).await;
         let (_, state) = back.split_once("state=").unwrap();
@@ -44,7 +56,7 @@ impl<'a> Person<'a> {
     }
 
     /// Links by a token that is pasted.
-    pub(super) async fn pastes(&mut self, token: &str) {
+    pub(crate) async fn pastes(&mut self, token: &str) {
         let path = self.begin().await;
         let form = self.form(&path).await;
         let answer =
@@ -53,11 +65,11 @@ impl<'a> Person<'a> {
     }
 
     async fn begin(&mut self) -> String {
-        let answer = self.caller("/link/start", &json!({ "upstream": "jira" })).await;
+        let answer = self.ask("/link/start", &json!({ "upstream": "jira" })).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         let url = answer.json()["url"].as_str().unwrap().to_owned();
         let path = url[url.find("/link/").unwrap()..].to_owned();
-        self.site.passed("link address", path.rsplit('/').next().unwrap());
+        self.site.saw("link address", path.rsplit('/').next().unwrap(), true);
         path
     }
 
@@ -65,14 +77,13 @@ impl<'a> Person<'a> {
     async fn consent(&mut self, path: &str) -> String {
         let form = self.form(path).await;
         let page = self.page(Method::POST, path, &[("form", &form), ("step", "consent")]).await;
-        let to = between(&page, "href=\"https://jira.example", "\"").replace("&#38;", "&");
-        let (_, query) = to.split_once('?').unwrap();
+        let authorize = between(&page, "class=\"button\" href=\"", "\"").replace("&#38;", "&");
+        let (_, query) = authorize.split_once('?').unwrap();
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         let (_, state) = pairs.find(|(name, _)| name == "state").unwrap();
-        self.site.application.saw("OAuth state", &state);
-        let code = self.site.application.code(self.name);
-        let code: String = form_urlencoded::byte_serialize(code.as_bytes()).collect();
-        format!("/link/callback?code={code}&state={state}")
+        self.site.saw("OAuth state", &state, false);
+        let back = self.site.consent(self.name, &authorize).await;
+        back[back.find("/link/callback?").unwrap()..].to_owned()
     }
 
     async fn confirm(&mut self, answer: &Answer) {
@@ -81,8 +92,8 @@ impl<'a> Person<'a> {
         let form = self.form(&place).await;
         let page = self.page(Method::POST, &place, &[("form", &form), ("step", "yes")]).await;
         let code = between(&page, "aria-hidden=\"true\">", "<");
-        self.site.passed("code of a link", &code);
-        let answer = self.caller("/link/finish", &json!({ "code": code })).await;
+        self.site.saw("code of a link", &code, true);
+        let answer = self.ask("/link/finish", &json!({ "code": code })).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
 
@@ -91,10 +102,10 @@ impl<'a> Person<'a> {
         between(&page, "name=\"form\" value=\"", "\"")
     }
 
-    async fn caller(&self, path: &str, body: &Value) -> Answer {
+    async fn ask(&self, path: &str, body: &Value) -> Answer {
         let request = Request::post(path).header("outhaul-act-as", format!("t:{}", self.name));
         let request = request.header(header::CONTENT_TYPE, "application/json");
-        self.site.client.call(&host(), request.body(body.to_string().into()).unwrap()).await.unwrap()
+        self.site.caller().call(&host(), request.body(body.to_string().into()).unwrap()).await.unwrap()
     }
 
     async fn page(&mut self, method: Method, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -106,12 +117,11 @@ impl<'a> Person<'a> {
         if !self.cookie.is_empty() {
             request = request.header(header::COOKIE, &self.cookie);
         }
-        let pages = Client::new(&self.site.world.authority.file, self.site.pages_port);
-        let answer = pages.call("localhost", request.body(Bytes::from(body)).unwrap()).await.unwrap();
+        let answer = self.site.pages().call("localhost", request.body(Bytes::from(body)).unwrap()).await.unwrap();
         if let Some(set) = answer.headers.get(header::SET_COOKIE) {
             set.to_str().unwrap().split(';').next().unwrap().clone_into(&mut self.cookie);
             let (_, value) = self.cookie.split_once('=').unwrap();
-            self.site.application.saw("cookie of a browser", value);
+            self.site.saw("cookie of a browser", value, false);
         }
         answer
     }
