@@ -2,7 +2,7 @@
 //! With all processes running: that never reaches a caller as success, for any account, and any way a credential dies.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, header};
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Client};
@@ -120,13 +120,15 @@ impl Site {
         heard
     }
 
-    /// How many comments anybody made that is nobody.
+    /// The comments that were made here.
     async fn comments(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for issue in ["OPEN-1", "DEMO-1"] {
             let path = format!("/rest/api/2/issue/{issue}/comment");
             let list = self.jira.direct(0, Method::GET, &path, "").await.json();
-            all.extend(list["comments"].as_array().unwrap().iter().filter(|one| one["body"] == "hello").cloned());
+            all.extend(
+                list["comments"].as_array().unwrap().iter().filter(|one| one["body"] == "hello").cloned(),
+            );
         }
         all
     }
@@ -150,7 +152,9 @@ impl Linking for Site {
 
 fn heard(answer: &Answer) -> String {
     match answer.problem() {
-        Some(code) => format!("{} {code} {}", answer.status.as_u16(), answer.json()["outcome"].as_str().unwrap()),
+        Some(code) => {
+            format!("{} {code} {}", answer.status.as_u16(), answer.json()["outcome"].as_str().unwrap())
+        }
         None => match answer.headers.get("x-ausername") {
             Some(name) => name.to_str().unwrap().to_owned(),
             None => format!("{}", answer.status),
@@ -161,7 +165,8 @@ fn heard(answer: &Answer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_services_dead_token_is_never_a_success() {
     let site = Site::start(&[]).await;
-    for order in ["/tokens/svc-outhaul/revoke", "/tokens/svc-outhaul/expire", "/users/svc-outhaul/deactivate"] {
+    for order in ["/tokens/svc-outhaul/revoke", "/tokens/svc-outhaul/expire", "/users/svc-outhaul/deactivate"]
+    {
         for what in ALL {
             site.make_ready(Of::Service).await;
             assert_eq!(site.heard(Of::Service, what).await, "svc-outhaul");
@@ -172,3 +177,108 @@ async fn a_services_dead_token_is_never_a_success() {
         }
     }
 }
+
+/// How a person's credential dies, and what its calls hear from then on.
+struct Death {
+    of: Of,
+    order: &'static str,
+    /// What each call hears that was not made for the person, but for a write that nobody was refused: that may have
+    /// been done.
+    code: &'static str,
+    /// What the next one hears.
+    then: &'static str,
+}
+
+const MAY_BE_DONE: &str = "502 identity-mismatch outcome-unknown";
+const REAUTH: &str = "403 needs-reauth not-sent";
+const SUSPENDED: &str = "403 user-suspended not-sent";
+
+async fn dies(site: &Site, death: &Death) {
+    let Death { of, order, code, then } = *death;
+    for what in ALL {
+        site.make_ready(of).await;
+        assert_eq!(site.heard(of, what).await, "alice", "{of:?} {order} {what:?}");
+        site.jira.post(order).await;
+        let expected = match what {
+            What::WriteOpen => MAY_BE_DONE,
+            // A renewed token helps what only reads; a write is left to its caller.
+            What::WriteHidden if code == "alice" => "503 credential-renewed not-sent",
+            _ => code,
+        };
+        assert_eq!(site.heard(of, what).await, expected, "{of:?} {order} {what:?}");
+        assert_eq!(site.heard(of, what).await, then, "{of:?} {order} {what:?}, once more");
+        site.jira.post("/users/alice/reactivate").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_dead_credential_is_never_a_success() {
+    let site = Site::start(&[]).await;
+    for (of, order, code, then) in [
+        (Of::Pat, "/tokens/alice/revoke", REAUTH, REAUTH),
+        (Of::Pat, "/tokens/alice/expire", REAUTH, REAUTH),
+        (Of::Pat, "/users/alice/deactivate", REAUTH, REAUTH),
+        (Of::OAuth, "/oauth/users/alice/revoke", REAUTH, REAUTH),
+        (Of::OAuth, "/oauth/users/alice/expire", "alice", "alice"),
+        (Of::OAuth, "/users/alice/deactivate", REAUTH, REAUTH),
+    ] {
+        dies(&site, &Death { of, order, code, then }).await;
+    }
+    // Whatever was done by nobody, its caller heard that it may have been.
+    let comments = site.comments().await;
+    let of_nobody = comments.iter().filter(|one| one["author"]["name"].is_null()).count();
+    let of_alice = comments.iter().filter(|one| one["author"]["name"] == "alice").count();
+    assert_eq!((of_nobody, of_alice), (6, 12 + 2), "{comments:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_switched_off_is_told_apart_where_jira_does() {
+    let site = Site::start(&["inactive-myself=403"]).await;
+    for of in [Of::Pat, Of::OAuth] {
+        let order = "/users/alice/deactivate";
+        dies(&site, &Death { of, order, code: SUSPENDED, then: SUSPENDED }).await;
+    }
+}
+
+/// A provider that goes on giving tokens which Jira takes for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_dead_from_the_first_end_the_mapping_too() {
+    let site = Site::start(&["oauth-inactive-refresh=answered"]).await;
+    let order = "/users/alice/deactivate";
+    dies(&site, &Death { of: Of::OAuth, order, code: REAUTH, then: REAUTH }).await;
+    let counters = site.jira.ask(Method::GET, "/counters", "").await;
+    assert_eq!(counters["refreshes"]["alice"], ALL.len(), "one for each mapping that ended: {counters}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_three_is_revoked_in_the_middle_and_the_others_go_on() {
+    let site = Site::start(&[]).await;
+    for name in ["alice", "bob", "carol"] {
+        Person::new(&site, name).consents().await;
+    }
+    let works = async |name: &'static str| {
+        let mut heard_all = Vec::new();
+        for round in 0..ROUNDS {
+            if name == "bob" && round == ROUNDS / 2 {
+                site.jira.post("/oauth/users/bob/revoke").await;
+            }
+            heard_all.push(heard(&site.call(Of::OAuth, What::WriteHidden, name).await));
+        }
+        heard_all
+    };
+    let (alice, bob, carol) = tokio::join!(works("alice"), works("bob"), works("carol"));
+    let (before, after) = bob.split_at(ROUNDS / 2);
+    assert_eq!((alice, carol), (vec!["alice".to_owned(); ROUNDS], vec!["carol".to_owned(); ROUNDS]));
+    assert!(
+        before.iter().all(|heard| heard == "bob") && after.iter().all(|heard| heard == REAUTH),
+        "{bob:?}"
+    );
+    let comments = site.comments().await;
+    let by = |name: &str| comments.iter().filter(|one| one["author"]["name"] == name).count();
+    assert_eq!(
+        (by("alice"), by("bob"), by("carol"), comments.len()),
+        (ROUNDS, ROUNDS / 2, ROUNDS, ROUNDS * 5 / 2)
+    );
+}
+
+const ROUNDS: usize = 12;

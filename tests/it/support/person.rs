@@ -117,7 +117,8 @@ impl<'a, S: Linking> Person<'a, S> {
         if !self.cookie.is_empty() {
             request = request.header(header::COOKIE, &self.cookie);
         }
-        let answer = self.site.pages().call("localhost", request.body(Bytes::from(body)).unwrap()).await.unwrap();
+        let answer =
+            self.site.pages().call("localhost", request.body(Bytes::from(body)).unwrap()).await.unwrap();
         if let Some(set) = answer.headers.get(header::SET_COOKIE) {
             set.to_str().unwrap().split(';').next().unwrap().clone_into(&mut self.cookie);
             let (_, value) = self.cookie.split_once('=').unwrap();
