@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse as _;
+use http::StatusCode;
 use http_body_util::Limited;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -68,11 +70,22 @@ pub(super) struct Manner {
     tls: Option<TlsAcceptor>,
     connections: usize,
     body: usize,
+    /// How long an exchange may take.
+    life: Duration,
+    /// A request that has arrived is worked off to its end among these tasks, though its client goes away: what it
+    /// changed must be recorded, and its parts must not fall apart.
+    lasting: Option<Tasks>,
 }
 
 impl Manner {
-    pub(super) const LOCAL: Self = Self { tls: None, connections: 32, body: 256 * 1024 };
-    const BROWSERS: Self = Self { tls: None, connections: 256, body: 64 * 1024 };
+    const LOCAL: Self = Self { tls: None, connections: 32, body: 256 * 1024, life: MAX_LIFE, lasting: None };
+    const BROWSERS: Self =
+        Self { tls: None, connections: 256, body: 64 * 1024, life: MAX_LIFE, lasting: None };
+
+    /// For commands, of which some take long and some bring much; each route bounds its own body.
+    pub(super) fn commands(tasks: &Tasks) -> Self {
+        Self { body: 32 << 20, life: MAX_COMMAND, lasting: Some(tasks.clone()), ..Self::LOCAL }
+    }
 }
 
 pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Tasks, manner: Manner) {
@@ -91,7 +104,7 @@ pub(super) async fn answer<A: Accept>(listener: &A, router: Router, tasks: &Task
                     let _place = place;
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(MAX_LIFE) => {}
+                        () = tokio::time::sleep(manner.life) => {}
                         () = open(stream, (right, peer), router, manner) => {}
                     }
                 });
@@ -122,9 +135,9 @@ async fn open(
     router: Router,
     manner: Manner,
 ) {
-    let Some(acceptor) = manner.tls else { return exchange(stream, who, router, manner.body).await };
+    let Some(acceptor) = manner.tls.clone() else { return exchange(stream, who, router, manner).await };
     match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, who, router, manner.body).await,
+        Ok(Ok(stream)) => exchange(stream, who, router, manner).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake of a browser failed"),
         Err(_) => tracing::debug!("a TLS handshake of a browser took too long"),
     }
@@ -135,15 +148,22 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (right, peer): (Right, Option<PeerUid>),
     router: Router,
-    max_body: usize,
+    manner: Manner,
 ) {
+    let Manner { body: max_body, lasting, .. } = manner;
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let mut request = request.map(|body| Body::new(Limited::new(body, max_body)));
         request.extensions_mut().insert(right);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        router.clone().call(request)
+        let answer = router.clone().call(request);
+        let lasting = lasting.clone();
+        async move {
+            let Some(tasks) = lasting else { return answer.await };
+            let gone = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            Ok(tasks.spawn_detached(answer).await.unwrap_or_else(|error| Ok(gone(error)))?)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -161,6 +181,7 @@ const MAX_HEAD: usize = 16 * 1024;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const MAX_LIFE: Duration = Duration::from_secs(60);
+const MAX_COMMAND: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +203,40 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\nRead"), "{answer}");
+        tasks.cancel();
+        assert!(tasks.drain(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn a_command_is_worked_off_though_its_client_goes_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tasks = Tasks::new();
+        let group = tasks.clone();
+        let (begun, go_on, done) =
+            (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let parts = (begun.clone(), go_on.clone(), done.clone());
+        let work = move || {
+            let (begun, go_on, done) = parts.clone();
+            async move {
+                begun.add_permits(1);
+                go_on.acquire().await.unwrap().forget();
+                done.add_permits(1);
+            }
+        };
+        let router = Router::new().route("/", axum::routing::post(work));
+        tasks.spawn("commands", async move {
+            answer(&listener, router, &group, Manner::commands(&group)).await;
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        begun.acquire().await.unwrap().forget();
+        stream.shutdown().await.unwrap();
+        // The server has seen it go when it closes its end too.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        go_on.add_permits(1);
+        tokio::time::timeout(Duration::from_secs(5), done.acquire()).await.unwrap().unwrap().forget();
         tasks.cancel();
         assert!(tasks.drain(Duration::from_secs(5)).await);
     }

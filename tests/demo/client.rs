@@ -24,11 +24,23 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Calls `url` with a bearer token; names under `.localhost` lead to loopback (RFC 6761, section 6.3).
+/// Calls `url` with a bearer token.
 pub(crate) async fn call(
     method: Method,
     url: &str,
     bearer: &str,
+    body: Option<&str>,
+    ca_file: Option<&Path>,
+) -> Outcome<Answer> {
+    call_with(method, url, bearer, None, body, ca_file).await
+}
+
+/// The same with one more header field; names under `.localhost` lead to loopback (RFC 6761, section 6.3).
+pub(crate) async fn call_with(
+    method: Method,
+    url: &str,
+    bearer: &str,
+    field: Option<(&str, &str)>,
     body: Option<&str>,
     ca_file: Option<&Path>,
 ) -> Outcome<Answer> {
@@ -43,6 +55,9 @@ pub(crate) async fn call(
     request = request.header(header::HOST, uri.authority().map_or("", |authority| authority.as_str()));
     request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
     request = request.header(header::ACCEPT, "application/json");
+    if let Some((name, value)) = field {
+        request = request.header(name, value);
+    }
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::jira::Jira;
 use crate::settings::Settings;
-use crate::{Outcome, words};
+use crate::{Outcome, people, words};
 
 /// The site's name.
 pub(crate) const SITE: &str = "demo";
@@ -23,10 +23,11 @@ pub(crate) struct Files {
     pub(crate) agent_state: PathBuf,
     pub(crate) port: u16,
     pub(crate) operator_port: u16,
+    pub(crate) pages_port: u16,
 }
 
 /// Writes them all.
-pub(crate) fn write(folder: &Path, settings: &Settings, jira: &Jira) -> Outcome<Files> {
+pub(crate) fn write(folder: &Path, settings: &Settings, jira: &Jira, pages_port: u16) -> Outcome<Files> {
     let files = Files {
         ca: folder.join("ca.pem"),
         relay_config: folder.join("relay.toml"),
@@ -35,8 +36,10 @@ pub(crate) fn write(folder: &Path, settings: &Settings, jira: &Jira) -> Outcome<
         agent_state: folder.join("agent-state"),
         port: free_port()?,
         operator_port: free_port()?,
+        pages_port,
     };
     certificates(folder, &files.ca)?;
+    private(&folder.join("oauth.secret"), "demo-secret\n")?;
     private(&folder.join("jira.pat"), &format!("{}\n", jira.pat))?;
     plain(&files.relay_config, &relay_config(folder, &files))?;
     plain(&files.agent_config, &agent_config(folder, &files, settings, jira))?;
@@ -154,6 +157,9 @@ rewrite-links = true
         base = jira.base_url,
         user = jira.user,
     );
+    if jira.alice.is_some() {
+        text.push_str(&people::config(folder, files.pages_port));
+    }
     let mut rule = |allow: &str, why: &str, further: &str| {
         text.push_str(&format!(
             "\n[[policy.rule]]\nallow = \"{allow}\"\nwhy = \"{why}\"\nupstream = \"jira\"\n\
@@ -185,7 +191,7 @@ fn private(path: &Path, text: &str) -> Outcome<()> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Outcome<u16> {
+pub(crate) fn free_port() -> Outcome<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(words)?;
     listener.local_addr().map(|address| address.port()).map_err(words)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::children::{Children, Programs};
 use crate::settings::Settings;
-use crate::{Outcome, client};
+use crate::{Outcome, client, people};
 
 /// The stand-in's user for all calls that arrive.
 const SERVICE: &str = "svc-outhaul";
@@ -29,6 +29,8 @@ pub(crate) struct Jira {
     pub(crate) id: Option<u32>,
     /// The stand-in's own interface for tests.
     pub(crate) control: Option<String>,
+    /// The token of somebody who works with it; of a real one there is none.
+    pub(crate) alice: Option<String>,
 }
 
 /// A real Jira as the environment says, or a fresh stand-in.
@@ -37,10 +39,11 @@ pub(crate) async fn ready(
     programs: &Programs,
     children: &mut Children,
     folder: &Path,
+    pages_port: u16,
 ) -> Outcome<Jira> {
     match &settings.jira {
         Some((url, pat)) => real(settings, url, pat).await,
-        None => stand_in(programs, children, folder).await,
+        None => stand_in(programs, children, folder, pages_port).await,
     }
 }
 
@@ -58,12 +61,27 @@ async fn real(settings: &Settings, url: &str, pat: &str) -> Outcome<Jira> {
         })?
     };
     let base_url = url.to_owned();
-    Ok(Jira { url: url.to_owned(), base_url, user, pat: pat.to_owned(), id: None, control: None })
+    Ok(Jira {
+        url: url.to_owned(),
+        base_url,
+        user,
+        pat: pat.to_owned(),
+        id: None,
+        control: None,
+        alice: None,
+    })
 }
 
-async fn stand_in(programs: &Programs, children: &mut Children, folder: &Path) -> Outcome<Jira> {
+async fn stand_in(
+    programs: &Programs,
+    children: &mut Children,
+    folder: &Path,
+    pages_port: u16,
+) -> Outcome<Jira> {
     let log = folder.join("jira.log");
-    let arguments = ["--base-url", BASE_URL];
+    let people = people::arguments(pages_port);
+    let mut arguments = vec!["--base-url", BASE_URL];
+    arguments.extend(people.iter().map(String::as_str));
     let id = children.start("the stand-in for Jira", &programs.jira, &arguments, &log, Stdio::piped())?;
     let output = children.output().ok_or("the stand-in has no output")?;
     let reading = tokio::task::spawn_blocking(move || {
@@ -82,5 +100,6 @@ async fn stand_in(programs: &Programs, children: &mut Children, folder: &Path) -
         pat: text(&format!("/pats/{SERVICE}")),
         id: Some(id),
         control: Some(text("/control_url")),
+        alice: Some(text(&format!("/pats/{}", people::ALICE))),
     })
 }

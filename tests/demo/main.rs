@@ -16,6 +16,7 @@ mod children;
 mod client;
 mod files;
 mod jira;
+mod people;
 mod settings;
 mod show;
 mod story;

@@ -12,7 +12,7 @@ use crate::client::{self, Answer};
 use crate::files::{self, Files, SITE, ZONE};
 use crate::jira::{self, Jira};
 use crate::settings::Settings;
-use crate::{Outcome, show};
+use crate::{Outcome, people, show};
 
 /// Runs until Ctrl-C, or until something fails.
 pub(crate) async fn tell() -> Outcome<()> {
@@ -57,9 +57,10 @@ async fn play(
     children: &mut Children,
 ) -> Outcome<()> {
     show::title("Jira, at the customer's site");
-    let jira = jira::ready(settings, programs, children, folder).await?;
+    let pages_port = files::free_port()?;
+    let jira = jira::ready(settings, programs, children, folder, pages_port).await?;
     println!("  {} calls itself {}", jira.url, jira.base_url);
-    let files = files::write(folder, settings, &jira)?;
+    let files = files::write(folder, settings, &jira, pages_port)?;
     println!("  configurations, certificates and state lie in {}", folder.display());
 
     let relay_config = text(&files.relay_config);
@@ -91,6 +92,8 @@ async fn play(
     wait(children, "the agent is up", async || socket.exists()).await?;
     let said = show::run(&programs.agent, &["--config", agent_config, "caller", "add", "demo"])?;
     let key = find(&said, "ohk_")?;
+    let said = show::run(&programs.agent, &["--config", agent_config, "caller", "add", people::CALLER])?;
+    let people_key = find(&said, "ohk_")?;
 
     let base_url = format!("https://{SITE}.{ZONE}:{}/jira", files.port);
     let ca = Some(files.ca.as_path());
@@ -101,6 +104,7 @@ async fn play(
     .await?;
     show::run(&programs.relay, &["--config", relay_config, "agents"])?;
     calls(&base_url, &key, &files, &jira).await?;
+    people::comment(&programs.agent, agent_config, &base_url, &people_key, &files, &jira).await?;
 
     let ids = json!({ "relay": relay, "agent": agent, "jira": jira.id });
     let starts = (
@@ -113,6 +117,8 @@ async fn play(
             "base_url": base_url,
             "path_base_url": path_base_url,
             "caller_key": key,
+            "people_key": people_key,
+            "pages_url": format!("http://localhost:{}", files.pages_port),
             "ca_file": files.ca,
             "relay_url": relay_url,
             "operator_url": format!("http://127.0.0.1:{}", files.operator_port),

@@ -76,21 +76,35 @@ async fn what_administrators_do_is_recorded_and_an_auditor_needs_ten_lines() {
     let by = format!("uid {}", String::from_utf8(uid).unwrap().trim());
     assert_eq!(rotated["records"][0]["by"], by.as_str());
     assert_eq!(rotated["records"][0]["caller"], "bot");
-    let table = world.agent(&["audit", "list", "--limit", "2"]).await;
+    let paused = world.path().join("agent-state/paused");
+    for (event, change) in [("pause", true), ("resume", false)] {
+        if change {
+            std::fs::write(&paused, "").unwrap();
+        } else {
+            std::fs::remove_file(&paused).unwrap();
+        }
+        eventually("a switch by hand is recorded too", PATIENCE, async || {
+            let listed = world.agent(&["audit", "list", "--json", "--limit", "1"]).await.json();
+            listed["records"][0]["event"] == event
+                && listed["records"][0]["by"] == "the file in the state folder"
+        })
+        .await;
+    }
+    let table = world.agent(&["audit", "list", "--limit", "4"]).await;
     assert!(
-        table.code == 0 && table.out.lines().count() == 2 && table.out.contains("store-rekey"),
+        table.code == 0 && table.out.lines().count() == 4 && table.out.contains("store-rekey"),
         "{table:?}"
     );
     assert_eq!(world.agent(&["audit", "list", "--event", "odd"]).await.code, 64);
     assert!(world.agent(&["audit", "list", "--until", "1h"]).await.out.contains("No record"));
 
     let export = world.agent(&["audit", "export"]).await;
-    assert!(export.code == 0 && export.out.lines().count() == 9, "{export:?}");
+    assert!(export.code == 0 && export.out.lines().count() == 11, "{export:?}");
     let (good, said) = python(&export.out, None).await;
     assert!(good && said == head(&export, "Head after"), "{said} {export:?}");
     let middle: Value = serde_json::from_str(export.out.lines().nth(4).unwrap()).unwrap();
     let piece = world.agent(&["audit", "export", "--since", middle["time"].as_str().unwrap()]).await;
-    assert!(piece.out.lines().count() <= 5 && export.out.ends_with(&piece.out), "{piece:?}");
+    assert!(piece.out.lines().count() <= 7 && export.out.ends_with(&piece.out), "{piece:?}");
     assert_eq!(python(&piece.out, Some(&head(&piece, "Head before"))).await, (true, said.clone()));
     let cut: String = export
         .out
@@ -101,10 +115,10 @@ async fn what_administrators_do_is_recorded_and_an_auditor_needs_ten_lines() {
     let forged = export.out.replace("\"bot\"", "\"bob\"");
     assert_ne!(python(&forged, None).await, (true, said.clone()), "another head");
     let syslog = world.agent(&["audit", "export", "--format", "syslog"]).await;
-    assert_eq!(syslog.out.lines().filter(|line| line.starts_with("<109>1 20")).count(), 9, "{syslog:?}");
+    assert_eq!(syslog.out.lines().filter(|line| line.starts_with("<109>1 20")).count(), 11, "{syslog:?}");
 
     let verified = world.agent(&["audit", "verify", "--anchor", &said]).await;
-    assert!(verified.code == 0 && verified.out.contains("Records 1 to 9 are"), "{verified:?}");
+    assert!(verified.code == 0 && verified.out.contains("Records 1 to 11 are"), "{verified:?}");
     assert_eq!(world.agent(&["audit", "verify", "--anchor", "7"]).await.code, 64);
 
     // The agent stops; the commands work on the store.
@@ -116,7 +130,7 @@ async fn what_administrators_do_is_recorded_and_an_auditor_needs_ten_lines() {
     let found = world.agent(&["audit", "verify", "--json", "--anchor", &said]).await.json();
     assert!(
         found["broken"].is_null()
-            && found["records"] == 10
+            && found["records"] == 12
             && found["anchors"].as_array().unwrap().len() == 2,
         "{found}"
     );

@@ -97,6 +97,11 @@ impl Audit {
         Ok(audit)
     }
 
+    /// The store that the records lie in.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// Other settings, from now on.
     pub fn configure(&self, settings: Settings) {
         self.shared().settings = settings;

@@ -6,6 +6,7 @@
 mod encode;
 mod fault;
 mod gather;
+mod guard;
 mod handle;
 mod read;
 mod record;

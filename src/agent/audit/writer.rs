@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::encode::milliseconds;
 use super::gather::{Batch, removed};
+use super::guard::ClockGuard;
 use super::handle::Audit;
 use super::record::{Event, Record};
 use crate::agent::store::tables::audit::{AuditEnd, HeadKind, KeptHead};
@@ -39,6 +40,7 @@ pub struct Writer {
     /// What could not be written yet.
     kept: Option<Arc<Batch>>,
     anchored: Option<(u64, Instant)>,
+    guard: ClockGuard,
     tended: Option<Instant>,
     /// Bytes written since the oldest records were looked at.
     since_tended: usize,
@@ -54,6 +56,7 @@ impl Writer {
             end,
             kept: None,
             anchored: None,
+            guard: ClockGuard::begin((end.number > 0).then_some(end.time), audit.now(), audit.0.clock.now()),
             tended: None,
             since_tended: 0,
         };
@@ -176,7 +179,8 @@ impl Writer {
             return;
         }
         (self.tended, self.since_tended) = (Some(now), 0);
-        match prune(&self.audit.0.store, &self.audit, &self.signer).await {
+        let by_age = self.guard.look(self.audit.now(), now);
+        match prune(&self.audit.0.store, &self.audit, &self.signer, by_age).await {
             Ok(None) => {}
             Ok(Some(end)) => {
                 tracing::info!(up_to = end.number, "old audit records were removed");
@@ -187,13 +191,18 @@ impl Writer {
     }
 }
 
-async fn prune(store: &Store, audit: &Audit, signer: &Signer) -> Result<Option<AuditEnd>, StoreFault> {
+async fn prune(
+    store: &Store,
+    audit: &Audit,
+    signer: &Signer,
+    by_age: bool,
+) -> Result<Option<AuditEnd>, StoreFault> {
     let settings = audit.shared().settings;
     let keep = i64::try_from(settings.keep.as_millis()).unwrap_or(i64::MAX);
     let mut last = None;
     loop {
         let now = audit.now();
-        let before = now.saturating_sub(keep);
+        let before = if by_age { now.saturating_sub(keep) } else { i64::MIN };
         let Some(end) = store.audit_to_remove(before, settings.max_size.0, STEP).await? else {
             return Ok(last);
         };

@@ -143,7 +143,7 @@ async fn rekey(config: &Config, new_key: Option<&Path>, json: bool) -> Result<()
         record(store, Event::StoreRekey, "").await?;
     }
     if given.is_none() {
-        source.take_next().map_err(|fault| fault.report())?;
+        source.take_next(state).map_err(|fault| fault.report())?;
     }
     let place = source.file().map(|path| path.display().to_string());
     if json {

@@ -76,7 +76,9 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     let link = &open.oauth[&"jira".parse::<UpstreamName>().unwrap()];
     assert_eq!((link.scope.as_str(), link.token_path.as_str()), ("READ WRITE", "/rest/oauth2/latest/token"));
     assert_eq!(link.authorize_path, "/rest/oauth2/latest/authorize");
-    assert!(given.oauth.is_empty());
+    assert!(given.oauth.is_empty() && given.pages.is_none());
+    assert!(!open.pages.as_ref().unwrap().accept_relay_trust);
+    assert_eq!(link.redirect_url, open.pages.unwrap().callback());
     let mut upstream = open.upstreams[0].clone();
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
@@ -102,6 +104,7 @@ fn the_example_names_every_key() {
         ("client credentials", "[service.x.client-credentials]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
+        ("pages", "[pages]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {
@@ -113,6 +116,7 @@ fn the_example_names_every_key() {
                     || line.starts_with(&format!("# {key} ="))
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
+                    || line == format!("# [{key}]")
                     || line.contains(&format!("[policy.{key}"))
                     || line.contains(&format!("[upstream.jira.{key}"))
             };
@@ -346,4 +350,45 @@ fn a_service_may_have_its_tokens_fetched() {
     }
     let two = head(client).replace("[service", "[upstream.wiki]\nurl = \"http://w\"\n[service");
     assert!(faults(&two).contains("lacks upstream"));
+}
+
+#[test]
+fn pages_are_over_tls_but_on_loopback_and_the_redirect_url_is_theirs() {
+    let pages = |keys: &str| format!("{HEAD}[pages]\n{keys}\n");
+    let certificate = "certificate = \"/c.pem\"\nprivate-key = \"/k.pem\"";
+    let whole =
+        format!("listen = \"10.0.0.5:8443\"\nurl = \"https://outhaul.corp.example:8443/\"\n{certificate}");
+    let config = Config::parse("x", &pages(&whole)).unwrap();
+    let read = config.pages.unwrap();
+    assert_eq!(read.callback(), "https://outhaul.corp.example:8443/link/callback");
+    assert!(read.tls.is_some() && !read.accept_relay_trust);
+
+    let oauth = "[upstream.jira.oauth]\nclient-id = \"a\"\nclient-secret = { file = \"/x\" }\n";
+    let config = Config::parse("x", &format!("{}{oauth}", pages(&whole))).unwrap();
+    let jira: UpstreamName = "jira".parse().unwrap();
+    assert_eq!(config.oauth[&jira].redirect_url, "https://outhaul.corp.example:8443/link/callback");
+    let other =
+        format!("{}{oauth}redirect-url = \"https://outhaul.corp.example/link/callback\"\n", pages(&whole));
+    assert!(faults(&other).contains("leads elsewhere"), "{}", faults(&other));
+
+    // For development, and behind a proxy on the same machine that speaks TLS.
+    for local in ["http://localhost:8080", "https://outhaul.corp.example"] {
+        let local = pages(&format!("listen = \"127.0.0.1:8080\"\nurl = \"{local}\""));
+        assert!(Config::parse("x", &local).unwrap().pages.unwrap().tls.is_none());
+    }
+    for (keys, fault) in [
+        (String::new(), "lacks listen"),
+        (format!("listen = \"10.0.0.5:1\"\nurl = \"http://a.example\"\n{certificate}"), "in the clear"),
+        ("listen = \"10.0.0.5:1\"\nurl = \"https://a.example\"".to_owned(), "answered in the clear"),
+        ("listen = \"[::]:1\"\nurl = \"https://a.example\"".to_owned(), "answered in the clear"),
+        (
+            format!("listen = \"127.0.0.1:1\"\nurl = \"http://localhost:1\"\n{certificate}"),
+            "the address is http",
+        ),
+        ("listen = \"127.0.0.1:1\"\nurl = \"https://a\"\nprivate-key = \"/k\"".to_owned(), "go together"),
+        (whole.replace(":8443/", ":8443/pages"), "no path"),
+    ] {
+        let shown = faults(&pages(&keys));
+        assert!(shown.contains(fault), "{fault} in {shown}");
+    }
 }

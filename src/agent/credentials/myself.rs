@@ -29,7 +29,7 @@ pub async fn ask(upstream: &Upstream, authorization: &HeaderValue) -> Myself {
     headers.insert(header::AUTHORIZATION, authorization.clone());
     let outbound = Outbound { method: Method::GET, target: "/rest/api/2/myself".to_owned(), headers };
     let asking = async {
-        let answer = upstream.send(&outbound, Outgoing::empty(upstream.clock()), 0).await;
+        let answer = upstream.ask(&outbound, Outgoing::empty(upstream.clock())).await;
         let (head, body) = match answer {
             Ok(answer) => answer.into_parts(),
             Err(fault) => return Myself::Unknown(fault.to_string()),

@@ -56,7 +56,7 @@ async fn post(
     let body = Full::new(Bytes::from_owner(Form(form)));
     let body = Outgoing::new(body, Some(length), length, upstream.clock());
     let outbound = Outbound { method: Method::POST, target: path.to_owned(), headers };
-    let answer = upstream.send(&outbound, body, 0).await.map_err(|fault| {
+    let answer = upstream.ask(&outbound, body).await.map_err(|fault| {
         let text = fault.to_string();
         if fault.is_unsent() { RequestFault::Unsent(text) } else { RequestFault::Lost(text) }
     })?;

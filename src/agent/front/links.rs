@@ -70,7 +70,12 @@ impl Step {
             )
         })?;
         let is_proved = arrival.way.trust().holds_against_the_relay();
-        let body = hold::bytes(request, MAX_BODY, PATIENCE).await?;
+        let body = hold::bytes(request, MAX_BODY, PATIENCE).await.map_err(|problem| match problem.code {
+            Code::BodyTooLarge => {
+                Problem::new(problem.code, format!("The body has at most {MAX_BODY} here."))
+            }
+            _ => problem,
+        })?;
         match self {
             Self::Start => {
                 let Start { upstream, display_name } = read(&body, "{\"upstream\":\"jira\"}")?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::accounts::Accounts;
-use super::attempt::{self, LIFE};
+use super::attempt::{self, LIFE, SKEW};
 use super::config::Config;
 use super::fault::{FinishFault, StartFault};
 use super::record::Subject;
@@ -128,10 +128,12 @@ impl LinkDesk {
         let replace = |row: &mut LinkRow| {
             attempt::end(row, LinkEnd::Replaced);
         };
-        // Those whose time is over take no room.
-        self.0.sweep().await?;
-        if !self.0.store.add_link(row, LIMITS, replace).await? {
-            return Err(StartFault::Full);
+        if !self.0.store.add_link(row.clone(), LIMITS, replace).await? {
+            // Those whose time is over take no room.
+            self.0.sweep().await?;
+            if !self.0.store.add_link(row, LIMITS, replace).await? {
+                return Err(StartFault::Full);
+            }
         }
         subject.note(&self.0.audit, Event::LinkStarted, "");
         Ok(Started { url: format!("{}/link/{}", pages.url, url.expose().expose()), expires, upstream })
@@ -212,7 +214,8 @@ impl Inner {
         let settle = move |row: &mut LinkRow| {
             let _ = attempt::settle(row, now);
         };
-        self.store.sweep_links(settle, now.saturating_sub(KEPT.as_secs())).await?;
+        let within = now.saturating_sub(LIFE.as_secs()) + 1..=now + SKEW;
+        self.store.sweep_links(settle, within, now.saturating_sub(KEPT.as_secs())).await?;
         Ok(())
     }
 }

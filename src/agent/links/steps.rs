@@ -73,13 +73,13 @@ impl LinkDesk {
     pub(super) async fn consent(&self, row: &LinkRow, browser: &Token) -> Step<String> {
         let verifier = Verifier::generate().map_err(broken)?;
         let state = Token::generate().map_err(broken)?;
-        let url =
-            self.0.accounts.authorization_url(&row.upstream, state.expose().expose(), verifier.challenge());
-        let url = url.map_err(|fault| StepFault::Unproved(row.id, Unproved::Link(fault)))?;
         let (browser, hash) = (browser.hash(), state.hash());
         let kept = Secret::new(verifier.expose().to_owned());
+        // First of all the attempt is this browser's: a page of refusal leads back to it.
         self.change(row.id, move |row, now| attempt::consent(row, browser, hash, kept, now)).await?;
-        Ok(url)
+        let url =
+            self.0.accounts.authorization_url(&row.upstream, state.expose().expose(), verifier.challenge());
+        url.map_err(|fault| StepFault::Unproved(row.id, Unproved::Link(fault)))
     }
 
     /// The person has pasted a token.

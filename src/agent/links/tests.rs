@@ -331,7 +331,8 @@ async fn a_pasted_token_goes_the_same_way() {
     for (token, status) in [("wrong", 422), ("two words:", 422), ("", 422)] {
         let page = browser.post(&bench, &path, &[("form", &form), ("step", "paste"), ("token", token)]).await;
         assert_eq!(page.status, status, "{token}: {}", page.text);
-        assert!(page.text.contains("Try again"));
+        let again = between(&page.text, "class=\"button\" href=\"", "\"").to_owned();
+        assert_eq!(browser.get(&bench, &again).await.status, 200, "{again}");
     }
     let fields = [("form", form.as_str()), ("step", "paste"), ("token", " alice:pat\r\n")];
     let place = browser.post(&bench, &path, &fields).await.location.unwrap();
@@ -532,5 +533,22 @@ async fn who_may_ask_and_for_what() {
     let person = ActAs::parse("teams:a").unwrap();
     let finished = bench.desk.finish(&"bot".parse().unwrap(), &person, "AAAA-AAAA", false).await;
     assert_eq!(finished.unwrap_err().problem().code, Code::TrustRequired);
+    bench.tasks.cancel();
+}
+
+#[tokio::test]
+async fn those_that_ran_out_take_no_room() {
+    let (_folder, bench) = Bench::new().await;
+    let start = async |number: usize| {
+        let started = bench.desk.start(Bench::wish("bot", &format!("teams:{number}"))).await;
+        started.map(|_| ()).map_err(|fault| fault.problem().code)
+    };
+    for number in 0..1000 {
+        assert_eq!(start(number).await, Ok(()), "{number}");
+    }
+    assert_eq!(start(1000).await, Err(Code::RateLimited));
+    assert_eq!(start(7).await, Ok(()), "in the place of its own");
+    bench.clock.advance(LIFE);
+    assert_eq!(start(1000).await, Ok(()));
     bench.tasks.cancel();
 }

@@ -1,5 +1,9 @@
 //! What becomes of a mapping after a try to renew its tokens. Pure.
 
+use std::time::Duration;
+
+use http::StatusCode;
+
 use crate::agent::credentials::tokens::RequestFault;
 use crate::identity::oauth::{ErrorCode, TokenFault, Tokens};
 
@@ -10,6 +14,8 @@ pub(super) enum Next {
     Take(Tokens),
     /// The old pair may still be good: try again later.
     Keep(String),
+    /// Refused, and not for a reason that is the grant's: as [`Next::Keep`], but not for ever.
+    Doubt(String),
     /// The old pair is dead, or nobody knows: the person must consent again.
     End(String),
 }
@@ -21,7 +27,6 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         Err(fault) => fault,
     };
     match &fault {
-        RequestFault::Unsent(_) => Next::Keep(fault.to_string()),
         // A refresh token is good for one use, and this may have been it. To try it again could end the grant for
         // somebody to whom the answer did go.
         RequestFault::Lost(_) | RequestFault::Answered(TokenFault::Unusable(_)) => {
@@ -30,44 +35,60 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. }) => {
             Next::End("Jira no longer takes the refresh token: it was revoked or ran out".to_owned())
         }
-        // The link's own settings are at fault, not the person's grant.
-        RequestFault::Answered(TokenFault::Refused { .. } | TokenFault::Status(_)) => {
-            Next::Keep(fault.to_string())
-        }
+        // Nobody heard it; or the link's own settings are at fault, not the person's grant.
+        RequestFault::Unsent(_)
+        | RequestFault::Answered(TokenFault::Refused {
+            code: ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient,
+            ..
+        }) => Next::Keep(fault.to_string()),
+        RequestFault::Answered(TokenFault::Refused { .. }) => Next::Doubt(fault.to_string()),
+        RequestFault::Answered(TokenFault::Status(status)) => match *status {
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Next::Doubt(fault.to_string())
+            }
+            _ => Next::Keep(fault.to_string()),
+        },
     }
 }
+
+/// So long a provider may refuse, without saying that the grant is dead, before it counts as dead: else a person would
+/// hear for ever to try again.
+pub(super) const DOUBT: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::common::secret::Secret;
-    use http::StatusCode;
-    use std::time::Duration;
-
     #[test]
     fn only_what_may_have_been_used_up_ends_a_grant() {
         let refused = |code| RequestFault::Answered(TokenFault::Refused { code, description: None });
         let status = |code| RequestFault::Answered(TokenFault::Status(StatusCode::from_u16(code).unwrap()));
         let text = String::new;
-        for (fault, ends) in [
-            (RequestFault::Unsent(text()), false),
-            (status(500), false),
-            (status(503), false),
-            (status(429), false),
-            (status(404), false),
-            (refused(ErrorCode::InvalidClient), false),
-            (refused(ErrorCode::UnauthorizedClient), false),
-            (refused(ErrorCode::InvalidScope), false),
-            (refused(ErrorCode::InvalidRequest), false),
-            (refused(ErrorCode::Other("x".to_owned())), false),
-            (refused(ErrorCode::InvalidGrant), true),
-            (RequestFault::Lost(text()), true),
-            (RequestFault::Answered(TokenFault::Unusable("x")), true),
+        for (fault, what) in [
+            (RequestFault::Unsent(text()), "keep"),
+            (status(500), "keep"),
+            (status(503), "keep"),
+            (status(429), "keep"),
+            (status(404), "keep"),
+            (status(400), "doubt"),
+            (status(401), "doubt"),
+            (refused(ErrorCode::InvalidClient), "keep"),
+            (refused(ErrorCode::UnauthorizedClient), "keep"),
+            (refused(ErrorCode::InvalidScope), "doubt"),
+            (refused(ErrorCode::InvalidRequest), "doubt"),
+            (refused(ErrorCode::Other("x".to_owned())), "doubt"),
+            (refused(ErrorCode::InvalidGrant), "end"),
+            (RequestFault::Lost(text()), "end"),
+            (RequestFault::Answered(TokenFault::Unusable("x")), "end"),
         ] {
             let said = format!("{fault:?}");
-            let next = refreshed(Err(fault));
-            assert_eq!(matches!(next, Next::End(_)), ends, "{said}: {next:?}");
-            assert_eq!(matches!(next, Next::Keep(_)), !ends, "{said}");
+            let next = match refreshed(Err(fault)) {
+                Next::Take(_) => "take",
+                Next::Keep(_) => "keep",
+                Next::Doubt(_) => "doubt",
+                Next::End(_) => "end",
+            };
+            assert_eq!(next, what, "{said}");
         }
         let tokens = Tokens {
             access: Secret::new("a".to_owned()),

@@ -42,14 +42,15 @@ impl MappingFault {
         match self {
             Self::LinkRequired => Problem::new(
                 Code::LinkRequired,
-                "The rule makes this call as the person it is for, and this person has no account linked here. Let \
-                 them link it, or ask the site's administrator for `outhaul-agent link create`.",
+                "The rule makes this call as the person it is for, and this person has no account linked here. \
+                 POST /link/start with the same Outhaul-Act-As gives an address where they link it; or the site's \
+                 administrator does it with `outhaul-agent link create`.",
             ),
             Self::NeedsReauth(reason) => Problem::new(
                 Code::NeedsReauth,
                 format!(
                     "The person's credential is no longer valid ({reason}), so the call was not made. Let them link \
-                     their account again; no other account is used instead."
+                     their account again, from POST /link/start on; no other account is used instead."
                 ),
             )
             .with_status(StatusCode::FORBIDDEN)

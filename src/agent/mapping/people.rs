@@ -59,6 +59,8 @@ pub(super) struct Turn {
     pub(super) failures: u32,
     /// No renewal before.
     pub(super) not_before: Option<Instant>,
+    /// Since when the provider refuses without saying that the grant is dead.
+    pub(super) doubted: Option<Instant>,
     /// Why the last one failed.
     pub(super) why: Option<String>,
     /// A pair that was given and could not be stored: nothing uses it before it is.

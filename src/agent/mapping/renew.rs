@@ -148,6 +148,17 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
             change.note(&row.account, &format!("the access token could not be renewed: {reason}"));
             later(change, reason)
         }
+        Next::Doubt(reason) => {
+            let since = *change.held.turn.doubted.get_or_insert(now);
+            if now.saturating_duration_since(since) >= decide::DOUBT
+                && change.held.person.usable(now).is_none()
+            {
+                let reason = format!("Jira has refused to renew it for an hour: {reason}");
+                return Err(end(change, MappingState::NeedsReauth, &reason).await);
+            }
+            change.note(&row.account, &format!("the access token could not be renewed: {reason}"));
+            later(change, reason)
+        }
         Next::End(reason) => Err(end(change, MappingState::NeedsReauth, &reason).await),
     }
 }
@@ -166,7 +177,7 @@ async fn save(change: &mut Change, pair: Pair) -> Usable {
     match stored {
         Ok(_) => {
             let turn = &mut *change.held.turn;
-            (turn.failures, turn.not_before, turn.why) = (0, None, None);
+            (turn.failures, turn.not_before, turn.why, turn.doubted) = (0, None, None, None);
             load(change).await?;
             usable(change)
         }

@@ -349,6 +349,23 @@ async fn a_try_that_reached_nobody_is_made_again_later() {
 }
 
 #[tokio::test]
+async fn a_provider_that_refuses_without_a_reason_is_not_asked_for_ever() {
+    let page = || RequestFault::Answered(TokenFault::Status(StatusCode::BAD_REQUEST));
+    let bench = Bench::new();
+    bench.with_pair().await;
+    bench.plan((0..100).map(|_| Err(page())));
+    bench.clock.advance(Duration::from_secs(3600));
+    for _ in 0..12 {
+        assert_eq!(bench.token().await, Err(Code::CredentialUnavailable));
+        bench.clock.advance(Duration::from_secs(299));
+    }
+    assert_eq!(bench.row().await.0.state, MappingState::Active);
+    bench.clock.advance(Duration::from_secs(12));
+    assert_eq!(bench.token().await, Err(Code::NeedsReauth));
+    assert_eq!(bench.row().await.0.state, MappingState::NeedsReauth);
+}
+
+#[tokio::test]
 async fn new_tokens_that_cannot_be_stored_are_kept_and_not_used() {
     let bench = Bench::new();
     bench.with_pair().await;

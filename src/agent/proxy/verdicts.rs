@@ -59,7 +59,7 @@ async fn ask(upstream: &Upstream, credential: &Credential) -> bool {
     headers.insert(header::AUTHORIZATION, credential.authorization().clone());
     let outbound = Outbound { method: Method::GET, target: "/rest/api/2/myself".to_owned(), headers };
     // A Jira that can't be asked has not said that the credential is dead.
-    let asking = upstream.send(&outbound, Outgoing::empty(upstream.clock()), 0);
+    let asking = upstream.ask(&outbound, Outgoing::empty(upstream.clock()));
     let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, asking).await else { return false };
     match Expected::User(credential.user()).judge(answer.status(), answer.headers()) {
         Verdict::Right => false,

@@ -92,7 +92,7 @@ fn read(
     if let Some(next) = source.next(state)
         && let Ok(Some(keyring)) = Keyring::load(path, &next)
     {
-        if let Err(fault) = source.take_next() {
+        if let Err(fault) = source.take_next(state) {
             // The service may not write where its key lies; root finishes it at the next change.
             tracing::warn!(%fault, "the store's new key is in use, but lies still in its file's .next");
         }

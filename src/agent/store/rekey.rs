@@ -87,21 +87,26 @@ impl KeySource {
     /// place, after the keyring was written; a crash in between is finished when the store is opened.
     pub fn make_next(&self, state: &Path) -> Result<Option<StoreKey>, StoreFault> {
         let Some(path) = self.next_file() else { return Ok(None) };
-        if let Some(next) = self.next(state)
-            && let Ok(Some(_)) = Keyring::load(&state.join(KEYS), &next)
-        {
-            // It is in use already; only its place was never changed.
-            self.take_next()?;
+        // One that is in use already, whose place was only never changed.
+        self.take_next(state)?;
+        // One that is there still was made for a change that is under way, or was cut off before it counted.
+        if let Some(next) = self.next(state) {
+            return Ok(Some(next));
         }
-        // Left over from a change that was cut off before it counted.
         let _ = std::fs::remove_file(&path);
         StoreKey::generate()?.write(&path, state)?;
         Ok(self.next(state))
     }
 
-    /// Puts the next key into the old one's place.
-    pub fn take_next(&self) -> Result<(), StoreFault> {
+    /// Puts the next key into the old one's place, if it is the one that opens the store now. Another one stays: it
+    /// belongs to a change that is still under way.
+    pub fn take_next(&self, state: &Path) -> Result<(), StoreFault> {
         let (Some(next), Some(path)) = (self.next_file(), self.file()) else { return Ok(()) };
+        let is_in_use =
+            self.next(state).is_some_and(|key| matches!(Keyring::load(&state.join(KEYS), &key), Ok(Some(_))));
+        if !is_in_use {
+            return Ok(());
+        }
         let taken = std::fs::rename(&next, &path).and_then(|()| {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()

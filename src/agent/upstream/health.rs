@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::body::Outgoing;
 use super::connect::Target;
 use super::fault::{SendFault, SetupFault, chain};
-use super::pool::Pool;
+use super::pool::{For, Pool};
 use super::{Config, Outbound, Upstream};
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
@@ -214,7 +214,7 @@ async fn status(upstream: &Upstream, node: &Node) -> Result<(), String> {
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let outbound = Outbound { method: Method::GET, target: "/status".to_owned(), headers };
     let answer = upstream
-        .send_to(node, &outbound, Outgoing::empty(&upstream.clock))
+        .send_to(node, For::Agent, &outbound, Outgoing::empty(&upstream.clock))
         .await
         .map_err(|(fault, _)| fault.to_string())?;
     let status = answer.status();

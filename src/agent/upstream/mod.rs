@@ -28,7 +28,7 @@ use exchange::{Exchange, Failed, Patience};
 pub use fault::{AnswerFault, SendFault, SetupFault};
 use health::Node;
 pub use health::{Health, NodeReport};
-use pool::Reuse;
+use pool::{For, Reuse};
 
 use crate::common::clock::Clock;
 use crate::common::ids::UpstreamName;
@@ -135,11 +135,27 @@ impl Upstream {
         body: Outgoing,
         stick: u64,
     ) -> Result<Response<AnswerBody>, SendFault> {
+        self.send_for(For::Call, outbound, body, stick).await
+    }
+
+    /// The same for a question of the agent's own, for which calls wait: on one of a few connections that they can't
+    /// take.
+    pub async fn ask(&self, outbound: &Outbound, body: Outgoing) -> Result<Response<AnswerBody>, SendFault> {
+        self.send_for(For::Agent, outbound, body, 0).await
+    }
+
+    async fn send_for(
+        &self,
+        whom: For,
+        outbound: &Outbound,
+        body: Outgoing,
+        stick: u64,
+    ) -> Result<Response<AnswerBody>, SendFault> {
         let mut body = Some(body);
         let mut last = SendFault::Unsendable("the upstream has no node".to_owned());
         for node in self.order(stick) {
             let Some(next) = body.take() else { break };
-            match self.send_to(node, outbound, next).await {
+            match self.send_to(node, whom, outbound, next).await {
                 Ok(response) => {
                     node.answered();
                     // Maintenance looks like this, and read-only mode too: only the node itself can tell.
@@ -164,6 +180,7 @@ impl Upstream {
     async fn send_to(
         &self,
         node: &Node,
+        whom: For,
         outbound: &Outbound,
         body: Outgoing,
     ) -> Result<Response<AnswerBody>, (SendFault, Option<Outgoing>)> {
@@ -176,7 +193,7 @@ impl Upstream {
         let patience =
             Patience { first_byte: self.config.first_byte_timeout, idle: self.config.idle_timeout };
         loop {
-            let lease = match node.pool.lease(reuse).await {
+            let lease = match node.pool.lease(whom, reuse).await {
                 Ok(lease) => lease,
                 Err(fault) => return Err((fault, Some(request.into_body()))),
             };

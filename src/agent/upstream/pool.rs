@@ -19,6 +19,8 @@ use crate::common::tasks::Tasks;
 const IDLE_LIFE: Duration = Duration::from_secs(15);
 /// An unsafe request takes only a connection idle for less than this.
 const FRESH: Duration = Duration::from_secs(5);
+/// Connections beside the bound, for the agent's own questions.
+const OWN: usize = 4;
 /// How many calls may wait for a connection, for each one there is.
 const WAITING_EACH: u32 = 4;
 
@@ -27,6 +29,8 @@ pub(super) struct Pool {
     pub(super) target: Target,
     idle: Mutex<VecDeque<Idle>>,
     slots: Arc<Semaphore>,
+    /// For what the agent itself asks: calls that wait for it hold all the others.
+    own: Arc<Semaphore>,
     max: u32,
     waiting: AtomicU32,
     clock: Clock,
@@ -36,6 +40,15 @@ pub(super) struct Pool {
 struct Idle {
     connection: Connection,
     since: Instant,
+}
+
+/// Who wants a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// A call.
+    Call,
+    /// The agent, for one or more calls that wait: is the credential alive, what is the new token.
+    Agent,
 }
 
 /// Which kept connections a request may take.
@@ -55,6 +68,7 @@ impl Pool {
             target,
             idle: Mutex::default(),
             slots: Arc::new(Semaphore::new(max as usize)),
+            own: Arc::new(Semaphore::new(OWN)),
             max,
             waiting: AtomicU32::new(0),
             clock,
@@ -63,8 +77,11 @@ impl Pool {
     }
 
     /// A connection of one's own until the lease is dropped or handed back.
-    pub(super) async fn lease(self: &Arc<Self>, reuse: Reuse) -> Result<Lease, SendFault> {
-        let slot = self.slot().await?;
+    pub(super) async fn lease(self: &Arc<Self>, whom: For, reuse: Reuse) -> Result<Lease, SendFault> {
+        let slot = match whom {
+            For::Call => self.slot().await?,
+            For::Agent => self.own().await?,
+        };
         while let Some(mut connection) = self.take_idle(reuse) {
             // Handed back a moment ago, it may still have to see the end of its last exchange.
             let ready = tokio::time::timeout(Duration::from_millis(100), connection.sender.ready()).await;
@@ -76,6 +93,11 @@ impl Pool {
         // Rare, and large: every call would carry and move its state.
         let connection = Box::pin(self.target.connect(&self.tasks)).await?;
         Ok(Lease { connection, pool: Arc::clone(self), _slot: slot })
+    }
+
+    async fn own(&self) -> Result<OwnedSemaphorePermit, SendFault> {
+        let slot = tokio::time::timeout(self.target.timeout, Arc::clone(&self.own).acquire_owned()).await;
+        slot.ok().and_then(Result::ok).ok_or(SendFault::Busy(OWN as u32))
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit, SendFault> {

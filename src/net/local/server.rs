@@ -77,7 +77,7 @@ impl Server {
 
     /// Answers until the group is told to stop.
     pub async fn serve(self, router: Router, tasks: &Tasks) {
-        pages::answer(&self, router, tasks, pages::Manner::LOCAL).await;
+        pages::answer(&self, router, tasks, pages::Manner::commands(tasks)).await;
     }
 
     fn right(&self, peer: Option<PeerUid>) -> Right {

@@ -93,6 +93,13 @@ impl Site {
         }
     }
 
+    /// Kills the agent as a crash would, and starts it again.
+    async fn kill(&mut self) {
+        self.running.agent.kill();
+        self.running.agent = self.running.world.start_agent();
+        self.running.agent.line("connected to the relay").await;
+    }
+
     /// A client of the pages' own.
     fn pages(&self) -> Client {
         Client::new(&self.running.world.authority.file, self.pages_port)

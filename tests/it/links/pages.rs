@@ -8,13 +8,13 @@ use super::Site;
 use crate::support::client::Answer;
 
 /// A browser of the pages, without a screen.
-struct Person<'a> {
-    site: &'a Site,
+#[derive(Default)]
+struct Person {
     cookie: String,
 }
 
-impl Person<'_> {
-    async fn send(&mut self, method: Method, path: &str, form: &[(&str, &str)]) -> Answer {
+impl Person {
+    async fn send(&mut self, site: &Site, method: Method, path: &str, form: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let mut request = Request::builder().method(method).uri(path);
         if !form.is_empty() {
@@ -24,34 +24,48 @@ impl Person<'_> {
             request = request.header(header::COOKIE, &self.cookie);
         }
         let request = request.body(Bytes::from(body)).unwrap();
-        let answer = self.site.pages().call("localhost", request).await.unwrap();
+        let answer = site.pages().call("localhost", request).await.unwrap();
         if let Some(set) = answer.headers.get(header::SET_COOKIE) {
             set.to_str().unwrap().split(';').next().unwrap().clone_into(&mut self.cookie);
         }
         answer
     }
 
-    /// From the address to the page that shows the code; gives the code.
-    async fn link(&mut self, url: &str, step: &[(&str, &str)]) -> String {
+    /// The first page, and one of its buttons.
+    async fn choose(&mut self, site: &Site, url: &str, step: &[(&str, &str)]) -> Answer {
         let path = path_of(url);
-        let page = self.send(Method::GET, path, &[]).await;
+        let page = self.send(site, Method::GET, path, &[]).await;
         assert_eq!(page.status, 200, "{page:?}");
         let form = field(&page);
         let steps: Vec<_> = [("form", form.as_str())].into_iter().chain(step.iter().copied()).collect();
-        let mut answer = self.send(Method::POST, path, &steps).await;
-        if answer.status == StatusCode::OK {
-            let authorize = between(&answer, "href=\"http://jira", "\"").replace("&#38;", "&");
-            let order = json!({ "user": "alice", "authorize": format!("http://jira{authorize}") });
-            let consent = self.site.jira.ask(Method::POST, "/oauth/consent", &order.to_string()).await;
-            let back = consent["location"].as_str().unwrap().to_owned();
-            answer = self.send(Method::GET, path_of(&back), &[]).await;
-        }
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
-        let place = answer.headers[header::LOCATION].to_str().unwrap().to_owned();
-        let page = self.send(Method::GET, &place, &[]).await;
-        let page = self.send(Method::POST, &place, &[("form", &field(&page)), ("step", "yes")]).await;
+        self.send(site, Method::POST, path, &steps).await
+    }
+
+    /// Consents at the application; gives the address that it sends the browser back to.
+    async fn consent(&mut self, site: &Site, url: &str) -> String {
+        let page = self.choose(site, url, &[("step", "consent")]).await;
+        let authorize = between(&page, "href=\"http://jira", "\"").replace("&#38;", "&");
+        let order = json!({ "user": "alice", "authorize": format!("http://jira{authorize}") });
+        let consent = site.jira.ask(Method::POST, "/oauth/consent", &order.to_string()).await;
+        path_of(consent["location"].as_str().unwrap()).to_owned()
+    }
+
+    /// Comes back from there; gives the address of the attempt.
+    async fn come_back(&mut self, site: &Site, back: &str) -> String {
+        place(&self.send(site, Method::GET, back, &[]).await)
+    }
+
+    /// Says yes; gives the code.
+    async fn say_yes(&mut self, site: &Site, place: &str) -> String {
+        let page = self.send(site, Method::GET, place, &[]).await;
+        let page = self.send(site, Method::POST, place, &[("form", &field(&page)), ("step", "yes")]).await;
         between(&page, "aria-hidden=\"true\">", "<")
     }
+}
+
+fn place(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+    answer.headers[header::LOCATION].to_str().unwrap().to_owned()
 }
 
 fn path_of(url: &str) -> &str {
@@ -73,9 +87,11 @@ fn between(page: &Answer, before: &str, after: &str) -> String {
 async fn a_person_links_by_consent_and_by_token_and_calls_are_theirs() {
     let site = Site::start().await;
     assert_eq!(site.whoami().await, Err("link-required".to_owned()));
-    let mut alice = Person { site: &site, cookie: String::new() };
+    let mut alice = Person::default();
 
-    let code = alice.link(&site.begin().await, &[("step", "consent")]).await;
+    let back = alice.consent(&site, &site.begin().await).await;
+    let attempt = alice.come_back(&site, &back).await;
+    let code = alice.say_yes(&site, &attempt).await;
     assert_eq!(site.whoami().await, Err("link-required".to_owned()), "the code is not back yet");
     let wrong = site.finish("AAAA-AAAA").await;
     assert_eq!((wrong.status.as_u16(), wrong.problem()), (403, Some("link-code-wrong")));
@@ -87,7 +103,9 @@ async fn a_person_links_by_consent_and_by_token_and_calls_are_theirs() {
     assert_eq!(site.finish(&code).await.problem(), Some("link-not-open"));
 
     // The same person has another account from now on.
-    let code = alice.link(&site.begin().await, &[("step", "paste"), ("token", "pat-bob")]).await;
+    let token = [("step", "paste"), ("token", "pat-bob")];
+    let attempt = place(&alice.choose(&site, &site.begin().await, &token).await);
+    let code = alice.say_yes(&site, &attempt).await;
     assert_eq!(site.finish(&code).await.json()["account"]["name"], "bob");
     assert_eq!(site.whoami().await.unwrap(), "bob");
 
@@ -144,4 +162,27 @@ async fn callers_ask_for_their_people_only_and_pages_have_one_host() {
     let large = Request::post(path_of(&url)).body(Bytes::from(vec![b'x'; 100 * 1024])).unwrap();
     let answer = site.pages().call("localhost", large).await;
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == StatusCode::FORBIDDEN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_between_the_steps_goes_on_where_it_was() {
+    let mut site = Site::start().await;
+    let mut alice = Person::default();
+    let url = site.begin().await;
+    site.kill().await;
+    let back = alice.consent(&site, &url).await;
+    site.kill().await;
+    let attempt = alice.come_back(&site, &back).await;
+    site.kill().await;
+    let code = alice.say_yes(&site, &attempt).await;
+    site.kill().await;
+    assert_eq!(site.finish("AAAA-AAAA").await.json()["tries_left"], 4);
+    site.kill().await;
+    assert_eq!(site.finish("AAAA-AAAA").await.json()["tries_left"], 3, "tries outlive it too");
+    assert_eq!(site.finish(&code).await.status, 200);
+    site.kill().await;
+    assert_eq!(site.whoami().await.unwrap(), "alice");
+    assert_eq!(site.finish(&code).await.problem(), Some("link-not-open"), "no replay after it");
+    let verified = site.running.world.agent(&["store", "verify"]).await;
+    assert_eq!(verified.code, 0, "{verified:?}");
 }

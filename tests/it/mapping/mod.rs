@@ -82,7 +82,7 @@ impl World {
             first_byte_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
             max_request_body: ByteSize::mib(1),
-            max_connections: 80,
+            max_connections: 16,
         };
         let folder = tempfile::tempdir().unwrap();
         let (tasks, clock) = (Tasks::new(), Clock::manual());
@@ -208,6 +208,6 @@ impl Drop for World {
 /// The name that an answer of `myself` holds.
 fn who(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
-    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let document: Value = serde_json::from_slice(&answer.body).unwrap();
     document["name"].as_str().unwrap().to_owned()
 }

@@ -28,6 +28,25 @@ async fn sixty_four_calls_at_the_end_of_a_token_make_one_refresh() {
     assert_eq!(world.counter("/token_requests/refresh_token").await, 2);
 }
 
+/// Each call holds a connection while it waits for the new token, which is fetched over one that calls can't take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_dies_before_its_time_is_renewed_though_all_connections_wait_for_it() {
+    let world = Arc::new(World::new(&[]).await);
+    world.link("alice").await;
+    assert_eq!(who(&world.myself("alice").await), "alice");
+    world.jira.post("/oauth/users/alice/expire").await;
+    let calls: Vec<_> = (0..24)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            Tasks::new().spawn_detached(async move { who(&world.myself("alice").await) })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), "alice");
+    }
+    assert_eq!(world.counter("/refreshes/alice").await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_asks_for_a_new_consent_and_sends_nothing_twice() {
     let world = World::new(&[]).await;
@@ -59,7 +78,7 @@ async fn one_of_three_takes_the_consent_back_and_the_others_go_on() {
     assert_eq!(world.state("alice").await, ("active".to_owned(), true));
     // What Bob wanted was done by nobody.
     let comments = world.call(Method::GET, "/rest/api/2/issue/DEMO-1/comment", "alice", "").await;
-    let document: serde_json::Value = serde_json::from_slice(&comments.body).unwrap();
+    let document: Value = serde_json::from_slice(&comments.body).unwrap();
     let by = |user: &str| {
         let comments = document["comments"].as_array().unwrap().iter();
         comments.filter(|comment| comment["author"]["name"] == user && comment["body"] == "hello").count()

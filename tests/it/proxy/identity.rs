@@ -1,5 +1,9 @@
 //! As whom the upstream answered.
 
+use http::Method;
+use outhaul::agent::mapping::{Account, Link, Secrets};
+use outhaul::common::secret::Secret;
+
 use super::*;
 
 /// An upstream that takes the token `pat-reader` while `alive`, and names whom it answers.
@@ -20,8 +24,8 @@ async fn jira(alive: bool) -> (SocketAddr, Arc<AtomicUsize>) {
                     }
                     "/jira/svc/assignee" => ("401 Unauthorized", "reader%40corp"),
                     "/jira/svc/refused" => ("401 Unauthorized", "anonymous"),
-                    "/jira/svc/other" | "/jira/anon/other" => ("200 OK", "admin"),
-                    "/jira/svc/silent" => ("200 OK", ""),
+                    "/jira/svc/other" | "/jira/anon/other" | "/jira/person/other" => ("200 OK", "admin"),
+                    "/jira/svc/silent" | "/jira/person/silent" => ("200 OK", ""),
                     _ if known => ("200 OK", "READER%40corp"),
                     _ => ("200 OK", "anonymous"),
                 };
@@ -104,4 +108,57 @@ async fn a_missing_right_stays_jiras_own_answer() {
         assert!(!answer.headers.contains_key("outhaul-problem"));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// Links a person with the token that the upstream took once.
+async fn link(world: &World) {
+    let site = world.site.load_full();
+    site.mappings.configure([(Arc::clone(&world.upstream), None)]);
+    let link = Link {
+        upstream: "jira".parse().unwrap(),
+        act_as: "entra:reader".parse().unwrap(),
+        account: Account {
+            key: "K1".to_owned(),
+            name: "reader@corp".to_owned(),
+            display_name: String::new(),
+        },
+        secrets: Secrets::Pat(Secret::new("pat-reader".to_owned())),
+        allow_shared: false,
+    };
+    site.mappings.create(link).await.unwrap();
+}
+
+async fn as_reader(world: &World, method: Method, path: &str) -> Answer {
+    let request = Request::builder().method(method).uri(path).header("outhaul-act-as", "entra:reader");
+    read(world.call(request.body(Full::<Bytes>::default()).unwrap()).await).await
+}
+
+#[tokio::test]
+async fn what_nobody_did_in_a_persons_place_is_not_called_undone() {
+    let (address, asked) = jira(false).await;
+    let world = world(&[address], |_| {});
+    link(&world).await;
+    // The application answers 200 as anonymous: it may have acted, so this must not be sent again.
+    let answer = as_reader(&world, Method::POST, "/jira/person/x").await;
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (502, problem("identity-mismatch", "outcome-unknown", "never"))
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "and the token was looked at");
+    let answer = as_reader(&world, Method::POST, "/jira/person/x").await;
+    assert_eq!((answer.status, answer.problem()), (403, problem("needs-reauth", "not-sent", "never")));
+}
+
+#[tokio::test]
+async fn a_person_is_who_the_answer_names_and_nobody_else() {
+    let (address, asked) = jira(true).await;
+    let world = world(&[address], |_| {});
+    link(&world).await;
+    assert_eq!(as_reader(&world, Method::GET, "/jira/person/x").await.status, 200);
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "a call in good order asks nothing");
+    for path in ["/jira/person/other", "/jira/person/silent"] {
+        let answer = as_reader(&world, Method::GET, path).await;
+        assert_eq!((answer.status, answer.code().as_str()), (502, "identity-mismatch"), "{path}");
+        assert!(!answer.body.windows(6).any(|window| window == b"reader"), "no name is told: {answer:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Front, proxy and upstream, with upstreams whose every byte the test decides.
 
+mod audit;
 mod bodies;
 mod calls;
 mod connections;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use outhaul::agent::audit::Audit;
 use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
@@ -56,6 +58,7 @@ pub(super) struct World {
     pub(super) metrics: CallMetrics,
     pub(super) key: String,
     pub(super) store: Store,
+    pub(super) audit: Audit,
     folder: tempfile::TempDir,
     tasks: Tasks,
 }
@@ -110,7 +113,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         rule("GET|POST|PUT|DELETE /anon/**", Identity::Anonymous),
         rule("GET|POST|PUT /svc/**", Identity::Service("reader".parse().unwrap())),
         rule("GET /none/**", Identity::Service("missing".parse().unwrap())),
-        rule("GET /person/**", Identity::User)
+        rule("GET|POST /person/**", Identity::User)
             .with_terms(Terms { accept_relay_trust: true, ..Terms::default() }),
         rule("POST /small/**", Identity::Anonymous).with_max_body(Some(ByteSize(10))),
     ]);
@@ -126,8 +129,8 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     }));
     let pause = Pause::load(folder.path());
     let metrics = CallMetrics::new();
-    let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit);
-    World { front, site, upstream, pause, metrics, key, store, folder, tasks }
+    let front = Front::new(Arc::clone(&site), pause.clone(), metrics.clone(), audit.clone());
+    World { front, site, upstream, pause, metrics, key, store, audit, folder, tasks }
 }
 
 impl World {

@@ -66,7 +66,7 @@ async fn get(
     headers.insert(header::AUTHORIZATION, credential.authorization().clone());
     let outbound = Outbound { method: Method::GET, target: path.to_owned(), headers };
     let asking = async {
-        let answer = upstream.send(&outbound, Outgoing::empty(upstream.clock()), 0).await;
+        let answer = upstream.ask(&outbound, Outgoing::empty(upstream.clock())).await;
         let (head, body) = answer.map_err(|fault| fault.to_string())?.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|fault| fault.to_string())?;
         Ok((head.status, head.headers, body.to_bytes().to_vec()))

@@ -51,7 +51,7 @@ pub const MAX_TRIES: u32 = 5;
 /// Times that an account may be proved; a pasted token counts too, so that nobody tries out tokens here.
 pub const MAX_ROUNDS: u32 = 10;
 /// A clock that was set back by more must not let an attempt live longer.
-const SKEW: u64 = 60;
+pub const SKEW: u64 = 60;
 
 /// Ends it if its time is over.
 pub fn settle(row: &mut LinkRow, now: u64) -> Result<(), Refusal> {

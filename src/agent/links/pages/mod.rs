@@ -127,6 +127,7 @@ impl Pages {
     async fn step(&self, key: Option<LinkKey>, request: Request<Body>) -> Result<Response, StepFault> {
         let browser = self.jar.read(request.headers()).ok_or(StepFault::Forged)?;
         let row = self.desk.look(key.ok_or(StepFault::Unknown)?, Some(&browser)).await?;
+        let address = request.uri().path().to_owned();
         let form = Form::read(request).await.ok_or(StepFault::Forged)?;
         if !browser.is_form_token(row.id, &form.proof) {
             return Err(StepFault::Forged);
@@ -142,7 +143,7 @@ impl Pages {
                     self.desk.paste(&row, &browser, token).await?;
                     Ok(see_other(row.id))
                 }
-                None => Ok(words::no_token(row.id).into_response()),
+                None => Ok(words::no_token(address).into_response()),
             },
             "yes" => {
                 let code = self.desk.confirm(&row, &browser).await?;

@@ -73,7 +73,7 @@ fn refused(refusal: Refusal) -> Words {
             "This link belongs to another browser",
             format!(
                 "It was begun in another browser, or in a private window, and can only be finished there. If that was \
-                 not you, somebody else has opened your link: ask for a new one, which ends this one. {BEGIN}"
+                 not you, somebody else has opened your link: a new one ends it. {BEGIN}"
             ),
         ),
         Refusal::Ended(ending) | Refusal::NotNow(LinkStage::Ended(ending)) => match ending {
@@ -165,9 +165,10 @@ fn unproved(why: &Unproved) -> Words {
     }
 }
 
-pub(super) fn no_token(id: LinkId) -> Words {
+/// `address` is that of the page before: the attempt may be nobody's yet.
+pub(super) fn no_token(address: String) -> Words {
     let text = "A personal access token is one word of letters, digits and signs, without spaces.";
-    Words::new(StatusCode::UNPROCESSABLE_ENTITY, "That is no token", text).again(id)
+    Words::new(StatusCode::UNPROCESSABLE_ENTITY, "That is no token", text).on(address, "Try again")
 }
 
 pub(super) fn being_checked(id: LinkId) -> Words {

@@ -5,6 +5,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 pub use rows::{Hash, LinkEnd, LinkKey, LinkLimits, LinkRow, LinkStage, Pending};
@@ -89,18 +91,23 @@ impl Store {
         .await
     }
 
-    /// Lets `settle` look at each open attempt, and stores those it ended; forgets those that ended and were begun
-    /// before `forget_before`. Gives how many it ended.
+    /// Lets `settle` look at each open attempt that was not begun `within` these times, and stores those it ended;
+    /// forgets those that ended and were begun before `forget_before`. Gives how many it ended.
     pub async fn sweep_links(
         &self,
         settle: impl Fn(&mut LinkRow) + Send + 'static,
+        within: RangeInclusive<u64>,
         forget_before: u64,
     ) -> Result<usize, StoreFault> {
         self.call(move |session| {
             let connection = session.connection();
             let ids = connection
-                .prepare_cached("SELECT id FROM links WHERE stage <> 'ended'")?
-                .query_map([], |row| row.get(0).map(LinkId::from_bytes))?
+                .prepare_cached(
+                    "SELECT id FROM links WHERE stage <> 'ended' AND created NOT BETWEEN ?1 AND ?2",
+                )?
+                .query_map([signed(*within.start()), signed(*within.end())], |row| {
+                    row.get(0).map(LinkId::from_bytes)
+                })?
                 .collect::<Result<Vec<_>, _>>()?;
             let mut ended = 0;
             for id in ids {

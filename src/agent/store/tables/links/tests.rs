@@ -144,10 +144,11 @@ async fn a_sweep_ends_what_is_over_and_forgets_it_later() {
             replace(row);
         }
     };
-    assert_eq!(store.sweep_links(settle, 500).await.unwrap(), 1);
+    assert_eq!(store.sweep_links(settle, 1000..=3000, 500).await.unwrap(), 0, "not looked at");
+    assert_eq!(store.sweep_links(settle, 1001..=3000, 500).await.unwrap(), 1);
     let row = store.link(LinkKey::Url(hash("1"))).await.unwrap().unwrap();
     assert!(row.pending.is_none() && row.stage.ending().is_some());
-    assert_eq!(store.sweep_links(settle, 1500).await.unwrap(), 0);
+    assert_eq!(store.sweep_links(settle, 1001..=3000, 1500).await.unwrap(), 0);
     assert!(store.link(LinkKey::Url(hash("1"))).await.unwrap().is_none());
     assert!(store.link(LinkKey::Url(hash("2"))).await.unwrap().is_some());
 }
