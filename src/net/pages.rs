@@ -162,7 +162,7 @@ async fn exchange(
         async move {
             let Some(tasks) = lasting else { return answer.await };
             let gone = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            Ok(tasks.spawn_detached(answer).await.unwrap_or_else(|error| Ok(gone(error)))?)
+            tasks.spawn_detached(answer).await.unwrap_or_else(|error| Ok(gone(error)))
         }
     });
     let served = http1::Builder::new()

@@ -165,21 +165,17 @@ impl Known {
             }
             Some(Tokens::Given) | None => {}
         }
-        let used = form.get("code").or(form.get("refresh_token"));
-        let user = match used {
-            Some(once) => match self.once.remove(once) {
-                Some(user) => user,
-                None => {
-                    let told = json!({ "error": "invalid_grant" });
-                    return (StatusCode::BAD_REQUEST, axum::Json(told)).into_response();
-                }
-            },
-            None => "robot".to_owned(),
+        let presented = form.get("code").or(form.get("refresh_token"));
+        // Without either it is the client itself that asks.
+        let whose = presented.map_or(Some("robot".to_owned()), |secret| self.once.remove(secret));
+        let Some(user) = whose else {
+            let told = json!({ "error": "invalid_grant" });
+            return (StatusCode::BAD_REQUEST, axum::Json(told)).into_response();
         };
         self.refreshes += usize::from(form.contains_key("refresh_token"));
         let access = self.bearer(&format!("access token of {user}"), &user);
         let mut given = json!({ "access_token": access, "token_type": "bearer", "expires_in": 7200 });
-        if used.is_some() {
+        if presented.is_some() {
             let refresh = self.secret(&format!("refresh token of {user}"));
             self.once.insert(refresh.clone(), user);
             given["refresh_token"] = refresh.into();

@@ -22,8 +22,8 @@ fn every_spelling_is_found_also_in_the_middle_of_others_and_cut() {
     let secret = format!("{}+/\"=", marker());
     let needles = of(&secret);
     let bytes = secret.as_bytes();
-    let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let percent: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+    let each = |form: &dyn Fn(&u8) -> String| bytes.iter().map(form).collect::<Vec<_>>().concat();
+    let (hexadecimal, percent) = (each(&|byte| format!("{byte:02x}")), each(&|byte| format!("%{byte:02X}")));
     let form: String = form_urlencoded::byte_serialize(bytes).collect();
     for text in [
         secret.clone(),
@@ -35,7 +35,7 @@ fn every_spelling_is_found_also_in_the_middle_of_others_and_cut() {
         hexadecimal.to_uppercase(),
         percent.to_lowercase(),
         percent,
-        format!("{:?}", bytes),
+        format!("{bytes:?}"),
         format!("{}…", &secret[..24]),
         secret[20..44].to_owned(),
     ] {

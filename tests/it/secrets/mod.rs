@@ -10,6 +10,8 @@ use std::cell::RefCell;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request, StatusCode, header};
 
 use application::{Application, Tokens};
@@ -17,6 +19,7 @@ use needles::{Needles, marker};
 use places::{Found, in_environment, in_folder, in_memory, in_open_files, in_text};
 
 use crate::support::client::{Answer, Client, plain_get};
+use crate::support::door::{Door, Version, empty};
 use crate::support::person::{Linking, Person};
 use crate::support::pki::write_private;
 use crate::support::process::{Daemon, text};
@@ -247,6 +250,21 @@ async fn no_secret_is_found_where_it_does_not_belong() {
     for (path, name) in [("2/serverInfo", "reader"), ("old/x", "old"), ("robot/x", "robot")] {
         let answer = site.get(path).await;
         assert_eq!((answer.status, answer.json()["name"].as_str()), (StatusCode::OK, Some(name)));
+    }
+
+    // The caller's key as the password of a library that knows Basic only, and in HTTP/2.
+    let door = Door::new(&site.world.authority.file, site.world.port, &site.client_key);
+    let basic = format!("Basic {}", STANDARD.encode(format!("any:{}", site.client_key)));
+    for (version, authorization) in
+        [(Version::One, Some(basic.as_str())), (Version::Two, Some(&basic)), (Version::Two, None)]
+    {
+        let mut request = Request::get("/jira/rest/api/2/serverInfo");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let mut line = door.line(version).await.unwrap();
+        let answer = door.send(&mut line, request.body(empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 
     // The people: by a token at the command line, by one on the page, by consent.
