@@ -16,7 +16,7 @@ use http::{Method, Request, StatusCode, header};
 
 use application::{Application, Tokens};
 use needles::{Needles, marker};
-use places::{Found, in_environment, in_folder, in_memory, in_open_files, in_text};
+use places::{Found, in_environment, in_folder, in_memory, in_open_files, in_text, may_look};
 
 use crate::support::client::{Answer, Client, plain_get};
 use crate::support::door::{Door, Version, empty};
@@ -78,7 +78,7 @@ impl Site {
              why = \"Old\"\nas = { service = \"old\" }\n\n[[policy.rule]]\nallow = \"GET /rest/api/robot/**\"\n\
              why = \"Robot\"\nas = { service = \"robot\" }\n\n[[policy.rule]]\nallow = \"GET /rest/api/2/**\"",
         );
-        world.edit_relay("[admin]", "[log]\nfilter = \"trace\"\n\n[admin]");
+        world.edit_relay("[admin]", "[log]\nfilter = \"trace\"\nformat = \"json\"\n\n[admin]");
 
         let mut relay = world.start_relay();
         relay.line("the relay is ready").await;
@@ -177,12 +177,6 @@ impl Site {
     /// Looks into what runs: its open files, environment and pages, and the relay's memory.
     async fn look_at_processes(&self) {
         let needles = self.needles();
-        for process in [self.agent.id(), self.relay.id()] {
-            let (found, nameless) = in_open_files(process, &needles);
-            assert_eq!(nameless, Vec::<String>::new(), "a file without a name would be a temporary one");
-            self.look(found);
-            self.look(in_environment(process, &needles));
-        }
         for (port, known) in [(self.metrics_port, "outhaul_"), (self.world.operator_port, "outhaul_")] {
             let page = plain_get(port, "/metrics").await;
             assert!(page.contains(known), "{page}");
@@ -192,17 +186,23 @@ impl Site {
             let page = plain_get(self.world.operator_port, page).await;
             self.look(in_text("operator page", &page, &needles));
         }
-        let secrets = self.application.secrets();
+        if !may_look() {
+            eprintln!("memory, environment and open files are not searched: only root may look");
+            return;
+        }
+        for process in [self.agent.id(), self.relay.id()] {
+            let (found, nameless) = in_open_files(process, &needles);
+            assert_eq!(nameless, Vec::<String>::new(), "a file without a name would be a temporary one");
+            self.look(found);
+            self.look(in_environment(process, &needles));
+        }
+        let kept = Needles::of(&self.application.secrets());
+        let (found, searched) = in_memory(self.relay.id(), &kept);
+        self.look(found);
         let mut known = Needles::new();
         known.add("the relay's zone", b"relay.localhost");
-        match in_memory(self.relay.id(), &Needles::of(&secrets)) {
-            Some((found, searched)) => {
-                let (control, _) = in_memory(self.relay.id(), &known).unwrap();
-                assert!(!control.is_empty() && searched > 1 << 20, "{searched} bytes were searched");
-                self.look(found);
-            }
-            None => eprintln!("the memory of the relay is not searched: only root may look"),
-        }
+        let (control, _) = in_memory(self.relay.id(), &known);
+        assert!(!control.is_empty() && searched > 1 << 20, "{searched} bytes were searched");
     }
 }
 
@@ -280,8 +280,8 @@ async fn no_secret_is_found_where_it_does_not_belong() {
         assert_eq!(site.whoami(name).await, name);
         assert_eq!(site.person(Method::PUT, "issue/A-1", name).await.status, StatusCode::OK);
     }
-    let own = in_memory(site.agent.id(), &token_of(&application.token("alice")));
-    if let Some((found, _)) = &own {
+    if may_look() {
+        let (found, _) = in_memory(site.agent.id(), &token_of(&application.token("alice")));
         assert!(!found.is_empty(), "what is in use is in the agent's memory, and found there");
     }
 
@@ -323,6 +323,8 @@ async fn no_secret_is_found_where_it_does_not_belong() {
         tokio::join!(calls, kill);
     }
     site.agent.kill();
+    let log = site.world.path().join("agent-state/store.db-wal");
+    assert!(log.metadata().unwrap().len() > 0, "what was written last lies in the write-ahead log");
     site.look_at_files();
     site.logged.borrow_mut().push_str(&site.agent.log());
     site.agent = site.world.start_agent();
@@ -378,6 +380,9 @@ async fn no_secret_is_found_where_it_does_not_belong() {
         &["audit", "list", "--json"],
         &["audit", "export"],
         &["store", "verify"],
+        &["reload"],
+        &["link", "remove", "t:pat"],
+        &["credential", "remove", "old"],
     ] {
         let out = site.command(arguments, "", 0).await;
         assert!(!out.is_empty(), "{arguments:?}");

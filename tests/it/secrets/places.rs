@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::needles::Needles;
@@ -41,6 +40,11 @@ pub(super) fn in_folder(folder: &Path, needles: &Needles) -> (Found, usize) {
     (found, files)
 }
 
+/// Whether this user sees the memory, the environment and the open files of programs that close themselves to others.
+pub(super) fn may_look() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
 /// The files that a process has open, those without a name among them. Also the names of the latter.
 pub(super) fn in_open_files(process: u32, needles: &Needles) -> (Found, Vec<String>) {
     let (mut found, mut nameless) = (Found::new(), Vec::new());
@@ -71,12 +75,10 @@ pub(super) fn in_environment(process: u32, needles: &Needles) -> Found {
     look("environ").into_iter().chain(look("cmdline")).collect()
 }
 
-/// All memory that a process can write. Nothing where this user may not look: the programs forbid that to everybody
-/// but root.
-pub(super) fn in_memory(process: u32, needles: &Needles) -> Option<(Found, usize)> {
-    let memory = File::open(format!("/proc/{process}/mem")).ok()?;
-    let mut maps = String::new();
-    File::open(format!("/proc/{process}/maps")).ok()?.read_to_string(&mut maps).ok()?;
+/// All memory that a process can write. Also how many bytes that is.
+pub(super) fn in_memory(process: u32, needles: &Needles) -> (Found, usize) {
+    let memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let (mut found, mut searched) = (Found::new(), 0);
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
@@ -95,7 +97,7 @@ pub(super) fn in_memory(process: u32, needles: &Needles) -> Option<(Found, usize
             searched += length.min(PIECE);
         }
     }
-    Some((found, searched))
+    (found, searched)
 }
 
 const PIECE: usize = 1 << 20;
