@@ -1,6 +1,10 @@
 //! Sets logging up: one event, one line, to standard error.
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,11 +20,17 @@ pub enum Format {
 pub fn start(filter: &str, format: Format) -> Result<(), String> {
     let filter =
         EnvFilter::try_new(filter).map_err(|error| format!("“{filter}” is no log filter: {error}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let registry = registry().with(filter).with(filter_fn(|about| !shows_bytes(about)));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match format {
-        Format::Text => builder.with_ansi(false).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => registry.with(lines.with_ansi(false)).try_init(),
+        Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     started.map_err(|error| format!("logging could not be started: {error}"))
+}
+
+/// The WebSocket library prints each message whole at its finest level, and with it callers' keys and all that is said.
+/// No filter brings that back.
+fn shows_bytes(about: &Metadata<'_>) -> bool {
+    *about.level() == Level::TRACE && about.target().starts_with("tungstenite")
 }

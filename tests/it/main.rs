@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod anonymous;
 mod audit;
 mod cluster;
 mod credentials;
@@ -29,6 +30,7 @@ mod proxy;
 mod relay;
 mod rivals;
 mod rules;
+mod secrets;
 mod smuggling;
 mod store;
 mod support;

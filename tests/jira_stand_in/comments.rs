@@ -65,7 +65,8 @@ pub(crate) fn add_to(call: &Call, world: &mut World, issue: u64, body: &Value) -
 pub(crate) async fn add(call: Call, Path(name): Path<String>, body: Bytes) -> Reply {
     let body = wire::parse(&body)?;
     let mut world = call.app.world();
-    let issue = permissions::issue_with(&call.app, &world, &call.who, &name, Right::Comment, 400)?.id;
+    let right = if call.app.is("anonymous-comment", "yes") { Right::Browse } else { Right::Comment };
+    let issue = permissions::issue_with(&call.app, &world, &call.who, &name, right, 400)?.id;
     let id = add_to(&call, &mut world, issue, &body)?;
     let issue = world.issues.get(&issue).ok_or_else(Fault::no_issue)?;
     let comment = issue.comments.iter().find(|one| one.id == id).ok_or_else(Fault::no_issue)?;

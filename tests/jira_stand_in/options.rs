@@ -118,6 +118,11 @@ pub(crate) const SWITCHES: &[Switch] = &[
         meaning: "an issue that an anonymous caller may not see",
     },
     Switch {
+        name: "anonymous-comment",
+        values: &["no", "yes"],
+        meaning: "whoever sees an issue may comment on it, with an open project anybody",
+    },
+    Switch {
         name: "secure-pat",
         values: &["yes", "no"],
         meaning: "a token is accepted on /secure/attachment/…, or ignored there",

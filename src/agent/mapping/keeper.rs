@@ -82,15 +82,12 @@ async fn refused(mut change: Change, used: &http::HeaderValue) -> Refusal {
             tracing::debug!(upstream = %change.site.name, reason, "a credential was refused, and `myself` says nothing");
             Refusal::Alive
         }
-        Myself::SwitchedOff => {
-            let reason = "Jira says that the account is switched off, or may not log in any more";
-            lost(&end(&mut change, MappingState::Suspended, reason).await)
-        }
+        Myself::SwitchedOff => lost(&end(&mut change, MappingState::Suspended, SWITCHED_OFF).await),
         Myself::Refused => match load(&mut change).await {
             Ok((_, Some(Secrets::OAuth(_)))) => {
                 expire(&mut change);
                 match renew(&mut change).await {
-                    Ok(credential) => Refusal::Renewed(credential),
+                    Ok(renewed) => taken(change, renewed).await,
                     Err(fault) => lost(&fault),
                 }
             }
@@ -106,6 +103,21 @@ async fn refused(mut change: Change, used: &http::HeaderValue) -> Refusal {
             Err(fault) => lost(&fault),
         },
     }
+}
+
+/// Whether the application takes what its provider has just given. For an account that was switched off it may go on
+/// giving tokens; without this look each call would renew them, and act as nobody where nobody may act.
+async fn taken(mut change: Change, renewed: Arc<Credential>) -> Refusal {
+    let said = change.site.application.myself(renewed.authorization()).await;
+    let (state, reason) = match said {
+        Myself::Refused => (
+            MappingState::NeedsReauth,
+            "Jira gave a new access token, and does not take it: the account may be switched off",
+        ),
+        Myself::SwitchedOff => (MappingState::Suspended, SWITCHED_OFF),
+        Myself::Is(_) | Myself::Unknown(_) => return Refusal::Renewed(renewed),
+    };
+    lost(&end(&mut change, state, reason).await)
 }
 
 async fn other_name(mut change: Change, user: &str) -> Option<Arc<Credential>> {
@@ -162,3 +174,4 @@ fn lost(fault: &super::MappingFault) -> Refusal {
 
 /// How long an answer of `myself` holds.
 const HOLDS: Duration = Duration::from_secs(30);
+const SWITCHED_OFF: &str = "Jira says that the account is switched off, or may not log in any more";

@@ -20,6 +20,8 @@ use crate::identity::oauth::{ErrorCode, TokenFault, Tokens};
 struct Script {
     answers: Mutex<VecDeque<Result<Tokens, RequestFault>>>,
     whose: Mutex<Myself>,
+    /// Tokens that are refused, whosever they are.
+    dead: Mutex<Vec<&'static str>>,
     forms: Mutex<Vec<String>>,
     asked: AtomicUsize,
     revoked: Mutex<Vec<String>>,
@@ -44,9 +46,16 @@ impl Application for Scripted {
         Box::pin(async { Ok(()) })
     }
 
-    fn myself<'a>(&'a self, _: &'a HeaderValue) -> Answer<'a, Myself> {
+    fn myself<'a>(&'a self, authorization: &'a HeaderValue) -> Answer<'a, Myself> {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async { self.0.whose.lock().unwrap().clone() })
+        let dead = self
+            .0
+            .dead
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|token| authorization == format!("Bearer {token}").as_str());
+        Box::pin(async move { if dead { Myself::Refused } else { self.0.whose.lock().unwrap().clone() } })
     }
 }
 
@@ -95,6 +104,7 @@ impl Bench {
         let script = Arc::new(Script {
             answers: Mutex::default(),
             whose: Mutex::new(Myself::Is(account("K1", "alice"))),
+            dead: Mutex::default(),
             forms: Mutex::default(),
             asked: AtomicUsize::new(0),
             revoked: Mutex::default(),
@@ -161,6 +171,10 @@ impl Bench {
 
     fn forms(&self) -> Vec<String> {
         self.script.forms.lock().unwrap().clone()
+    }
+
+    fn kill(&self, token: &'static str) {
+        self.script.dead.lock().unwrap().push(token);
     }
 
     fn say(&self, myself: Myself) {
@@ -391,7 +405,7 @@ async fn a_refusal_is_believed_when_myself_confirms_it() {
     bench.say(Myself::Unknown("busy".to_owned()));
     assert!(matches!(refusal(&credential).await, Refusal::Alive));
     // Dead before its time, with a good refresh token.
-    bench.say(Myself::Refused);
+    bench.kill("a0");
     bench.plan([Ok(tokens("a1", "r1"))]);
     let both = tokio::join!(refusal(&credential), refusal(&credential));
     for said in [both.0, both.1] {
@@ -400,6 +414,7 @@ async fn a_refusal_is_believed_when_myself_confirms_it() {
     }
     assert_eq!(bench.forms().len(), 1);
     // And with a dead one.
+    bench.kill("a1");
     bench.plan([Err(refused(ErrorCode::InvalidGrant))]);
     let credential = bench.credential().await;
     assert_eq!(lost(refusal(&credential).await), Code::NeedsReauth);
@@ -418,6 +433,22 @@ async fn a_dead_token_is_not_used_while_it_cannot_be_renewed() {
     assert_eq!(bench.token().await, Err(Code::CredentialUnavailable));
     bench.clock.advance(Duration::from_secs(5));
     assert_eq!(bench.token().await.unwrap(), "Bearer a1");
+}
+
+#[tokio::test]
+async fn a_new_token_that_is_refused_too_ends_the_mapping() {
+    for (said, code) in [(Myself::Refused, Code::NeedsReauth), (Myself::SwitchedOff, Code::UserSuspended)] {
+        let bench = Bench::new();
+        bench.with_pair().await;
+        bench.kill("a0");
+        bench.say(said);
+        bench.plan([Ok(tokens("a1", "r1")), Ok(tokens("a2", "r2"))]);
+        let credential = bench.credential().await;
+        assert_eq!(lost(refusal(&credential).await), code);
+        assert_eq!(bench.token().await, Err(code));
+        assert_eq!(bench.forms().len(), 1, "renewed once, and not again");
+        assert!(bench.row().await.1.is_none(), "its secrets are wiped");
+    }
 }
 
 #[tokio::test]

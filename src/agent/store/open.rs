@@ -36,10 +36,15 @@ impl Store {
         migrations: &[&str],
     ) -> Result<Self, StoreFault> {
         let (keys, database) = (folder.file(KEYS), folder.file(DATABASE));
-        let (keyring, key) = if keys.exists() {
+        // A disk that can't tell must not look like one that is new.
+        let there = |path: &Path| {
+            path.try_exists().map_err(|error| StoreFault::Disk(format!("{}: {error}", path.display())))
+        };
+        let (has_keys, has_database) = (there(&keys)?, there(&database)?);
+        let (keyring, key) = if has_keys {
             let key = source.read(folder.path())?;
             read(&keys, key, source, folder.path())?
-        } else if database.exists() {
+        } else if has_database {
             return Err(StoreFault::Missing { missing: keys, there: database });
         } else {
             let key = source.read_or_make(folder.path())?;
@@ -47,7 +52,7 @@ impl Store {
             keyring.save(&keys, &key)?;
             (keyring, key)
         };
-        if keyring.ready && !database.exists() {
+        if keyring.ready && !has_database {
             return Err(StoreFault::Missing { missing: database, there: keys });
         }
         // SQLite takes an empty file for a new one.

@@ -41,7 +41,7 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     /// More was asked for than may be given.
     InvalidScope,
-    /// Another word; cut, and of visible ASCII.
+    /// Another word; cut, and of small letters only.
     Other(String),
 }
 
@@ -53,7 +53,7 @@ pub enum TokenFault {
     Refused {
         /// Why.
         code: ErrorCode,
-        /// The same for people; cut, and without control characters.
+        /// The same for people: cut, and without control characters and what may be a secret.
         description: Option<String>,
     },
     /// A refusal that is not the provider's: an error page, a balancer's word, a busy server.
@@ -126,7 +126,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> TokenFault {
             code: ErrorCode::from(refusal.error.as_str()),
             description: refusal
                 .error_description
-                .map(|text| plain(&text, 200))
+                .map(|text| plain(&without_secrets(&text), 200))
                 .filter(|text| !text.is_empty()),
         },
         _ => TokenFault::Status(status),
@@ -143,6 +143,13 @@ fn plain(text: &str, at_most: usize) -> String {
     text.chars().filter(|one| !one.is_control()).take(at_most).collect()
 }
 
+/// Providers are found that repeat what they were sent, as in “Invalid refresh token: …”. What this gives is shown to
+/// people and logged, so whatever is too long for a word is left out.
+fn without_secrets(text: &str) -> String {
+    let shown = |word| if str::len(word) > LONGEST_WORD { "…" } else { word };
+    text.split_whitespace().map(shown).collect::<Vec<_>>().join(" ")
+}
+
 fn shown(description: Option<&str>) -> String {
     description.map_or_else(String::new, |text| format!(" ({text})"))
 }
@@ -156,7 +163,11 @@ impl From<&str> for ErrorCode {
             "invalid_request" => Self::InvalidRequest,
             "unsupported_grant_type" => Self::UnsupportedGrantType,
             "invalid_scope" => Self::InvalidScope,
-            other => Self::Other(other.chars().filter(char::is_ascii_graphic).take(60).collect()),
+            // Of the letters that all codes have: it may be a text of any kind.
+            other => {
+                let word = other.chars().filter(|one| one.is_ascii_lowercase() || *one == '_');
+                Self::Other(word.take(60).collect())
+            }
         }
     }
 }
@@ -175,6 +186,8 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// Secrets are longer.
+const LONGEST_WORD: usize = 20;
 const MAX_TOKEN: usize = 8 * 1024;
 /// What Atlassian's providers give where nobody set another; only for an answer without `expires_in`.
 const USUAL_LIFETIME: u64 = 3600;
@@ -259,8 +272,8 @@ mod tests {
             (400, "invalid_scope", ErrorCode::InvalidScope),
             (403, "str\\u0007ange ", ErrorCode::Other("strange".to_owned())),
         ] {
-            let fault = word(status, &format!(r#"{{"error":"{error}","error_description":"a\nb"}}"#));
-            assert_eq!(fault, TokenFault::Refused { code, description: Some("ab".to_owned()) });
+            let fault = word(status, &format!(r#"{{"error":"{error}","error_description":"a\nb\u0007"}}"#));
+            assert_eq!(fault, TokenFault::Refused { code, description: Some("a b".to_owned()) });
         }
         // Not the provider's word.
         for (status, body) in [
@@ -280,6 +293,24 @@ mod tests {
         }
         let large = format!(r#"{{"error":"invalid_grant","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
         assert_eq!(word(400, &large), TokenFault::Status(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn what_a_refusal_repeats_is_left_out() {
+        let secret = "c29tZS1zZWNyZXQrdG9rZW4/";
+        for text in [
+            format!("Invalid refresh token: {secret}"),
+            format!("bad request client_id=a&client_secret={secret}"),
+            format!("the token \"{secret}\" is {}", "not good ".repeat(40)),
+            format!("{}{secret}", "a ".repeat(95)),
+        ] {
+            let body = serde_json::json!({ "error": secret, "error_description": text }).to_string();
+            let told = read(StatusCode::BAD_REQUEST, body.as_bytes()).unwrap_err().to_string();
+            for from in 0..=secret.len() - 8 {
+                assert!(!told.contains(&secret[from..from + 8]), "{told}");
+            }
+            assert!(told.contains('…'), "{told}");
+        }
     }
 
     proptest! {

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -107,7 +109,18 @@ impl Jira {
 
     /// Asks a node without agent and relay.
     pub(crate) async fn direct(&self, node: usize, method: Method, path: &str, body: &str) -> Answer {
-        exchange(method, &format!("{}{path}", self.nodes[node]), Some(TOKEN), body).await
+        let authorization = format!("Bearer {TOKEN}");
+        exchange(method, &format!("{}{path}", self.nodes[node]), Some(&authorization), body).await
+    }
+
+    /// A fresh personal access token of this user, who logs in for it by password.
+    pub(crate) async fn fresh_token(&self, user: &str) -> String {
+        let password = STANDARD.encode(format!("{user}:{user}-password"));
+        let url = format!("{}/rest/pat/latest/tokens", self.nodes[0]);
+        let wish = r#"{"name":"fresh","expirationDuration":9}"#;
+        let answer = exchange(Method::POST, &url, Some(&format!("Basic {password}")), wish).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.json()["rawToken"].as_str().unwrap().to_owned()
     }
 }
 
@@ -118,7 +131,7 @@ impl Drop for Jira {
     }
 }
 
-async fn exchange(method: Method, url: &str, token: Option<&str>, body: &str) -> Answer {
+async fn exchange(method: Method, url: &str, authorization: Option<&str>, body: &str) -> Answer {
     let uri: Uri = url.parse().unwrap();
     let authority = uri.authority().unwrap().as_str().to_owned();
     let stream = TcpStream::connect(&authority).await.unwrap();
@@ -126,8 +139,8 @@ async fn exchange(method: Method, url: &str, token: Option<&str>, body: &str) ->
     Tasks::new().spawn_detached(connection);
     let target = uri.path_and_query().unwrap().as_str().to_owned();
     let mut request = Request::builder().method(method).uri(target).header(header::HOST, authority);
-    if let Some(token) = token {
-        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
     }
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json");

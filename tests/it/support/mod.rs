@@ -10,6 +10,7 @@ pub(crate) mod door;
 pub(crate) mod jira;
 pub(crate) mod odd_site;
 pub(crate) mod odd_upstream;
+pub(crate) mod person;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod store;
