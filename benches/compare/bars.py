@@ -58,6 +58,9 @@ def bars(rows):
     for row, text in [("fairness", "20 MB/s by the readers"), ("narrow", "20 MB/s by the line")]:
         if row in rows:
             add(f"p99 beside 4 downloads, {text}", 1.0, 0.7, rows[row]["outhaul"], rows[row][BASE], "p99")
+    if "people" in rows:
+        one = rows["people"]
+        add("CPU a request as a person, against a service", 1.1, 1.0, one["as a person"], one["as a service"], "cpu")
     if "slow" in rows:
         one = rows["slow"]["outhaul"]
         found.append(Bar("ten slow readers: growth", 16, 6, exactly(one["growth"] / MB), unit=" MB", wrong=one["errors"], digits=1))

@@ -18,7 +18,7 @@ import rows_small
 import table
 from stage import Stage
 
-ROWS = ("core", "bulk", "policy", "fairness", "narrow", "delay", "window", "slow", "idle", "fleet")
+ROWS = ("core", "bulk", "policy", "people", "fairness", "narrow", "delay", "window", "slow", "idle", "fleet")
 ON_REQUEST = ("restart",)
 
 
@@ -101,8 +101,8 @@ def whole(measure, show):
     return row
 
 
-MEASURES = {"core": core, "bulk": bulk, "policy": policy, "fairness": fairness, "narrow": narrow, "delay": delay,
-            "window": window, "slow": whole(rows_memory.slow, table.slow), "idle": whole(rows_memory.idle, table.idle),
+MEASURES = {"core": core, "bulk": bulk, "policy": policy, "people": whole(rows_small.people, table.people),
+            "fairness": fairness, "narrow": narrow, "delay": delay, "window": window, "slow": whole(rows_memory.slow, table.slow), "idle": whole(rows_memory.idle, table.idle),
             "fleet": whole(rows_memory.fleet, table.fleet), "restart": whole(rows_memory.restart, table.restart)}
 
 

@@ -66,6 +66,7 @@ UPSTREAM = """
         root {folder}/www;
         add_header X-AUSERNAME {user};
         location / {{ return 200 '{json}'; }}
+        location = /rest/api/2/myself {{ return 200 '{myself}'; }}
         location /secure/ {{ }}
         location /sink/ {{ proxy_pass http://sink/; }}
     }}
@@ -107,7 +108,9 @@ def upstream(folder, sink_port):
         for _ in range(BIG // len(piece)):
             file.write(piece)
     body = json.dumps({"key": "BENCH-1", "fields": {"summary": "x" * 960}})
-    server = UPSTREAM.format(plain=plain, tls=tls, folder=folder, user=USER, json=body)
+    # Whose the tokens are, for a person who is linked.
+    myself = json.dumps({"key": "JIRAUSER1", "name": USER, "displayName": "Bench", "active": True})
+    server = UPSTREAM.format(plain=plain, tls=tls, folder=folder, user=USER, json=body, myself=myself)
     nginx = Nginx(folder, "upstream", NEXT.format(name="sink", port=sink_port) + server, plain)
     return plain, tls, nginx.workers
 

@@ -60,7 +60,20 @@ url = "http://127.0.0.1:{sink}"
 [service.reader]
 user = "{user}"
 pat = {{ file = "{folder}/pat" }}
+
+[caller.people]
+act-as = ["bench"]
+
+[[policy.rule]]
+allow = "GET /rest/api/2/issue/*"
+why = "Single issues, as the person"
+upstream = "jira"
+caller = ["people"]
+as = "user"
+accept-relay-trust = true
 """
+
+PERSON = "bench:somebody@corp.example"
 
 RULE = """
 [[policy.rule]]
@@ -150,6 +163,13 @@ class Agent:
         return {"name": name, "json": f"{base}/jira{JSON_PATH}", "big": f"{base}/jira{BIG_PATH}",
                 "upload": f"{base}/sink/upload", "headers": [f"Authorization: Bearer {self.key}"],
                 "processes": [self.relay.process.pid, self.process.pid]}
+
+    def person(self, name):
+        """The same calls as a person whom the caller names, with that person's own token."""
+        key = json.loads(run([*self.program, "--json", "caller", "add", "people"]))["key"]
+        run([*self.program, "link", "create", PERSON, "--upstream", "jira"], text="a-persons-token\n")
+        headers = [f"Authorization: Bearer {key}", f"Outhaul-Act-As: {PERSON}"]
+        return {**self.contestant(name), "headers": headers}
 
     def stop(self):
         processes.stop(self.process)

@@ -40,9 +40,9 @@ def start(arguments, log, **more):
     return process
 
 
-def run(arguments, seconds=60, fine=(0,)):
-    """A command, to its end; gives what it printed."""
-    done = subprocess.run([str(one) for one in arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+def run(arguments, seconds=60, fine=(0,), text=""):
+    """A command, to its end, which reads `text`; gives what it printed."""
+    done = subprocess.run([str(one) for one in arguments], input=text, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=seconds)
     if done.returncode not in fine:
         raise Fault(f"{' '.join(map(str, arguments))} failed ({done.returncode}):\n{done.stdout}{done.stderr}")

@@ -63,6 +63,18 @@ def policy(stage):
     return found, refused
 
 
+def people(stage):
+    """{identity: [a measurement a round]}: the same agent, as a service and as a person whose token is in memory."""
+    agent, options = stage.agent("people"), stage.options
+    contestants = [agent.contestant("as a service"), agent.person("as a person")]
+    warm(contestants)
+    found = {one["name"]: [] for one in contestants}
+    for number in range(options.rounds):
+        for one in turns(contestants, number):
+            found[one["name"]].append(measured(one, 64, options.seconds))
+    return found
+
+
 # Of all four downloads together, bytes a second.
 CAP = 20_000_000
 # The narrow line: what waits in its queue, all connections together, as at the port of a router; and next to nothing in

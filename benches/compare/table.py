@@ -117,6 +117,13 @@ def restart(found):
         print(f"  {count:,} times: {fault}")
 
 
+def people(found):
+    small("Calls as a person beside calls as a service: 64 connections, one agent", [("", found)])
+    service, person = found["as a service"], found["as a person"]
+    print(f"  person against service: requests/s {show_ratio(ratio(person, service, 'rate'))}, "
+          f"CPU {show_ratio(ratio(person, service, 'cpu'))}")
+
+
 def policy(found, refused):
     small("Cost of the policy: 64 connections; the rule that decides is the last", [("", found)])
     few = found.get(10)

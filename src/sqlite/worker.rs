@@ -4,6 +4,7 @@
 //! thousand fsyncs. An answer is given only after the commit. A copy of the whole file is made in steps between the
 //! commits, so that a large one holds nobody up.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,7 +34,9 @@ impl From<rusqlite::Error> for WorkerFault {
 }
 
 type Delivery = Box<dyn FnOnce(Result<(), WorkerFault>) + Send>;
-type Work = Box<dyn FnOnce(&Connection) -> Delivery + Send>;
+/// Is given the fault where no transaction could begin.
+type Work = Box<dyn FnOnce(Result<&Connection, WorkerFault>) -> Delivery + Send>;
+type AtEnd = Box<dyn FnOnce(Result<(), WorkerFault>) + Send>;
 
 enum Job {
     /// In the transaction of its batch.
@@ -41,7 +44,7 @@ enum Job {
     /// By itself, outside a transaction.
     Alone(Box<dyn FnOnce(&Connection) + Send>),
     /// The whole file into another, in steps.
-    Copy(Box<Connection>, oneshot::Sender<Result<(), WorkerFault>>),
+    Copy(Box<Connection>, AtEnd),
 }
 
 /// A handle to the thread; cheap to clone. With the last handle the file is closed and the thread ends.
@@ -90,7 +93,7 @@ impl Worker {
     {
         let (reply, answer) = oneshot::channel();
         let job: Work = Box::new(move |connection| {
-            let result = in_savepoint(connection, work);
+            let result = connection.map_err(E::from).and_then(|connection| in_savepoint(connection, work));
             Box::new(move |committed| {
                 // Its own fault says more than that of the commit, which may only follow from it.
                 let answer = result.and_then(|done| committed.map(|()| done).map_err(E::from));
@@ -115,10 +118,18 @@ impl Worker {
         answer.await.map_err(|_| WorkerFault::Closed)
     }
 
-    /// Copies the whole file, as it is at the end of the copying. Others go on working meanwhile.
-    pub async fn copy(&self, into: Connection) -> Result<(), WorkerFault> {
+    /// Copies the whole file, as it is at the end of the copying; gives what `at_end` gives at that very moment. Others
+    /// go on working meanwhile.
+    pub async fn copy<R: Send + 'static>(
+        &self,
+        into: Connection,
+        at_end: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, WorkerFault> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Copy(Box::new(into), reply)).await?;
+        let at_end = move |copied: Result<(), WorkerFault>| {
+            let _ = reply.send(copied.map(|()| at_end()));
+        };
+        self.send(Job::Copy(Box::new(into), Box::new(at_end))).await?;
         answer.await.map_err(|_| WorkerFault::Closed)?
     }
 
@@ -132,32 +143,29 @@ impl Worker {
 }
 
 fn work_off(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
-    let mut kept = None;
+    // What could not run when its turn came.
+    let mut kept = VecDeque::new();
     loop {
-        let Some(job) = kept.take().or_else(|| queue.blocking_recv()) else { return };
-        kept = match job {
-            Job::Batched(first) => batch(connection, first, &mut queue),
-            Job::Alone(work) => {
-                work(connection);
-                None
-            }
-            Job::Copy(mut into, reply) => {
-                let (copied, next) = copy(connection, &mut into, &mut queue);
+        let Some(job) = kept.pop_front().or_else(|| queue.blocking_recv()) else { return };
+        match job {
+            Job::Batched(first) => kept.extend(batch(connection, first, &mut queue)),
+            Job::Alone(work) => work(connection),
+            Job::Copy(mut into, at_end) => {
+                let copied = copy(connection, &mut into, &mut queue, &mut kept);
                 drop(into);
-                let _ = reply.send(copied);
-                next
+                at_end(copied);
             }
-        };
+        }
     }
 }
 
 /// Runs what has gathered in one transaction. Gives back a job that does not belong into one.
 fn batch(connection: &Connection, first: Work, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
     let mut deliveries = Vec::new();
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(WorkerFault::from);
     let (mut next, mut kept) = (Some(first), None);
     while let Some(work) = next.take() {
-        deliveries.push(work(connection));
+        deliveries.push(work(begun.clone().map(|()| connection)));
         if deliveries.len() < BATCH {
             match queue.try_recv() {
                 Ok(Job::Batched(work)) => next = Some(work),
@@ -166,7 +174,7 @@ fn batch(connection: &Connection, first: Work, queue: &mut mpsc::Receiver<Job>) 
             }
         }
     }
-    let done = begun.and_then(|()| connection.execute_batch("COMMIT")).map_err(WorkerFault::from);
+    let done = begun.and_then(|()| connection.execute_batch("COMMIT").map_err(WorkerFault::from));
     if let Err(error) = &done {
         tracing::error!(%error, "the store could not commit");
         // Without a transaction there is nothing to roll back, and that is fine too.
@@ -178,28 +186,22 @@ fn batch(connection: &Connection, first: Work, queue: &mut mpsc::Receiver<Job>) 
     kept
 }
 
-/// What this connection writes between two steps goes into the copy too.
+/// What this connection writes between two steps goes into the copy too. What must run alone waits for its end.
 fn copy(
     connection: &Connection,
     into: &mut Connection,
     queue: &mut mpsc::Receiver<Job>,
-) -> (Result<(), WorkerFault>, Option<Job>) {
-    let backup = match Backup::new(connection, into) {
-        Ok(backup) => backup,
-        Err(error) => return (Err(error.into()), None),
-    };
-    let mut kept = None;
+    kept: &mut VecDeque<Job>,
+) -> Result<(), WorkerFault> {
+    let backup = Backup::new(connection, into)?;
     loop {
-        match backup.step(PAGES) {
-            Ok(StepResult::Done) => return (Ok(()), kept),
-            Ok(_) => {}
-            Err(error) => return (Err(error.into()), kept),
+        if backup.step(PAGES)? == StepResult::Done {
+            return Ok(());
         }
-        // One that runs alone waits for the end of the copying.
-        while kept.is_none() {
+        while kept.len() < KEPT {
             match queue.try_recv() {
-                Ok(Job::Batched(work)) => kept = batch(connection, work, queue),
-                Ok(other) => kept = Some(other),
+                Ok(Job::Batched(work)) => kept.extend(batch(connection, work, queue)),
+                Ok(other) => kept.push_back(other),
                 Err(_) => break,
             }
         }
@@ -228,6 +230,8 @@ fn in_savepoint<R, E: From<WorkerFault>>(
 
 /// How many jobs may wait.
 const QUEUE: usize = 512;
+/// How many that run alone may wait for the end of a copy, before everything waits for it.
+const KEPT: usize = 64;
 /// How many jobs share a commit.
 const BATCH: usize = 128;
 /// How long a job waits for room in the queue.
@@ -324,8 +328,8 @@ mod tests {
                 worker.call(insert).await.unwrap();
             }
         };
-        let (copied, ()) = tokio::join!(worker.copy(into), write);
-        copied.unwrap();
+        let (copied, ()) = tokio::join!(worker.copy(into, || 7), write);
+        assert_eq!(copied.unwrap(), 7);
         let copy = Worker::start("copy", Connection::open(folder.path().join("b")).unwrap()).unwrap();
         let (here, there) = (count(&worker).await, count(&copy).await);
         assert_eq!(here, 4050);

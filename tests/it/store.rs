@@ -3,9 +3,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+
 use crate::support::eventually;
 use crate::support::pki::write_private;
 use crate::support::process::text;
+use crate::support::store::store_in;
 use crate::support::upstream::Upstream;
 use crate::support::world::{Running, World, host};
 
@@ -125,4 +129,55 @@ async fn what_is_no_store_or_no_key_is_told_by_every_command() {
     let told = world.agent(&["store", "restore", text(&nothing)]).await;
     assert_ne!(told.code, 0, "{told:?}");
     assert!(!world.path().join("agent-state/store.db").exists());
+}
+
+/// Changes the store as another version of the program would have left it. The agent must be stopped.
+async fn left_as(world: &World, sql: &'static str) {
+    let store = store_in(&world.path().join("agent-state"));
+    store.call(move |session| Ok(session.connection().execute_batch(sql)?)).await.unwrap();
+}
+
+fn files(world: &World) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(world.path().join("agent-state")).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().is_file() && entry.file_name() != "lock")
+        .map(|entry| (entry.path().display().to_string(), std::fs::read(entry.path()).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn an_older_store_is_taken_over_after_a_backup_and_a_newer_one_is_left_alone() {
+    let upstream = Upstream::start().await;
+    let mut site = Running::start(World::new(&upstream.url())).await;
+    site.agent.signal("TERM");
+    site.agent.end().await;
+    let world = &site.world;
+    left_as(world, "DROP TABLE idempotency; PRAGMA user_version = 5").await;
+    let backup = world.path().join("agent-state/before-form-6.backup");
+    site.agent = world.start_agent();
+    site.agent.line("connected to the relay").await;
+    assert!(backup.metadata().unwrap().len() > 4096, "the old form is kept");
+    let comment = || {
+        let request = Request::post("/jira/rest/api/2/issue/DEMO-1/comment")
+            .header("content-type", "application/json")
+            .header("idempotency-key", "k");
+        request.body(Bytes::from_static(b"{}")).unwrap()
+    };
+    assert_eq!(site.client.call(&host(), comment()).await.unwrap().status, 200, "its callers are known");
+    let again = site.client.call(&host(), comment()).await.unwrap();
+    assert_eq!(again.headers["outhaul-replayed"], "true", "what is new works");
+    let audit = world.agent(&["audit", "verify"]).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+
+    site.agent.signal("TERM");
+    site.agent.end().await;
+    left_as(world, "PRAGMA user_version = 99").await;
+    let before = files(world);
+    for command in [&["run"][..], &["store", "verify"], &["audit", "list"]] {
+        let refused = world.agent(command).await;
+        assert!(refused.code == 78 && refused.err.contains("a newer version wrote it"), "{refused:?}");
+        assert!(files(world) == before, "{command:?} leaves the files as they are");
+    }
 }

@@ -71,6 +71,11 @@ async fn backup(config: &Config, to: Option<&Path>, json: bool) -> Result<(), Re
         let made = client.post("/store/backup", &json!({})).await?;
         let made = PathBuf::from(made.get("path").and_then(Value::as_str).unwrap_or_default());
         // The daemon may write in its own folder only.
+        if made.parent() != Some(config.state.as_path()) {
+            let text =
+                format!("the daemon says that the backup is {}, which is not in its folder", made.display());
+            return Err(Report::new(Exit::Protocol, text));
+        }
         to.map_or(Ok(made.clone()), |to| take(&made, to))?
     } else {
         let name = format!("store-{}.backup", Clock::system().unix_seconds());
@@ -168,7 +173,7 @@ async fn verify(config: &Config, json: bool) -> Result<(), Report> {
         (understood(client.get("/store/verify").await?)?, Source::Daemon(client))
     } else {
         let store = open(config)?;
-        (store.verify().await.map_err(|fault| fault.report())?, Source::Store(store))
+        (store.verify().await.map_err(|fault| faulty(&fault))?, Source::Store(store))
     };
     // The chain is the audit's affair, and part of what the store keeps.
     let audit = source.verify(&[]).await?;
@@ -218,7 +223,10 @@ pub fn open(config: &Config) -> Result<Open, Report> {
 
 /// Moves a file of the daemon's to where the person wants it, readable for that person only.
 fn take(from: &Path, to: &Path) -> Result<PathBuf, Report> {
-    let copied = File::open(from).and_then(|mut from| {
+    // The folder is another user's: what lies there may have become a link.
+    let open =
+        File::options().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(from);
+    let copied = open.and_then(|mut from| {
         let mut out = File::options().write(true).create_new(true).mode(0o600).open(to)?;
         std::io::copy(&mut from, &mut out)?;
         out.sync_all()

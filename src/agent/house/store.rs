@@ -56,7 +56,7 @@ impl StoreDesk for StoreRoom {
 
     fn verify(&self) -> Answer<'_, Value> {
         Box::pin(async {
-            let verified = self.store.verify().await.map_err(|fault| refused(&fault))?;
+            let verified = self.store.verify().await.map_err(|fault| backup_refused(&fault))?;
             serde_json::to_value(verified).map_err(|_| refused(&StoreFault::Corrupt("the findings")))
         })
     }

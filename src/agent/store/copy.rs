@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use super::keyring::Keyring;
-use super::open::{MIGRATIONS, connect};
+use super::open::{MIGRATIONS, connect, leave_log};
 use super::{DATABASE, Folder, KEYS, KeySource, Store, StoreFault, StoreKey};
 use crate::config::file::replace_private;
 use crate::sqlite::migrations;
@@ -62,11 +62,15 @@ impl Store {
     pub async fn backup(&self, to: &Path) -> Result<(), BackupFault> {
         refuse_existing(to)?;
         let part = Part::new(to);
-        let (keyring, into) = {
-            let keys = self.keys();
-            (keys.0.to_bytes(&keys.1).map_err(StoreFault::from)?, part.connect(&keys.0)?)
+        let into = part.connect(&self.keys().0)?;
+        // The keys that the copy was sealed with: a change of keys waits for its end.
+        let store = self.clone();
+        let keyring = move || {
+            let keys = store.keys();
+            keys.0.to_bytes(&keys.1)
         };
-        self.0.worker.copy(into).await.map_err(StoreFault::from)?;
+        let keyring = self.0.worker.copy(into, keyring).await.map_err(StoreFault::from)?;
+        let keyring = keyring.map_err(StoreFault::from)?;
         let to = to.to_owned();
         let joined = tokio::task::spawn_blocking(move || join(&keyring, &part, &to)).await;
         joined.map_err(|_| StoreFault::Closed)?
@@ -83,7 +87,10 @@ pub fn restore(
 ) -> Result<Restored, BackupFault> {
     let folder = Folder::open(folder).map_err(StoreFault::from)?;
     let (keys, database) = (folder.file(KEYS), folder.file(DATABASE));
-    let occupied = keys.exists() || database.exists();
+    // A log that was left over would be taken for the restored database's own.
+    let log = folder.file("store.db-wal");
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    let occupied = there(&keys) || there(&database) || there(&log);
     if occupied && !replace {
         return Err(BackupFault::Occupied(folder.path().to_owned()));
     }
@@ -143,10 +150,10 @@ pub(super) fn before_migration(
 }
 
 /// A database that is still to become part of something; gone when dropped.
-struct Part(PathBuf);
+pub(super) struct Part(PathBuf);
 
 impl Part {
-    fn new(beside: &Path) -> Self {
+    pub(super) fn new(beside: &Path) -> Self {
         let mut name = beside.as_os_str().to_owned();
         name.push(".part");
         let part = Self(name.into());
@@ -159,7 +166,11 @@ impl Part {
         File::options().write(true).create_new(true).mode(0o600).open(&self.0)
     }
 
-    fn connect(&self, keyring: &Keyring) -> Result<Connection, BackupFault> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn connect(&self, keyring: &Keyring) -> Result<Connection, BackupFault> {
         self.create().map_err(|source| BackupFault::File {
             path: self.0.clone(),
             verb: "created",
@@ -216,7 +227,8 @@ fn check(part: &Part, keyring: &Keyring, from: &Path) -> Result<(), BackupFault>
     if whole.map_err(StoreFault::from)? != "ok" {
         return Err(BackupFault::NotABackup(from.to_owned()));
     }
-    Ok(())
+    // The file goes elsewhere, without its log.
+    Ok(leave_log(&connection, false)?)
 }
 
 fn move_aside(folder: &Folder, name: &str) -> Result<PathBuf, BackupFault> {
@@ -225,7 +237,7 @@ fn move_aside(folder: &Folder, name: &str) -> Result<PathBuf, BackupFault> {
     std::fs::create_dir(&aside).map_err(fault)?;
     for file in [DATABASE, "store.db-wal", KEYS] {
         let from = folder.file(file);
-        if from.exists() {
+        if from.symlink_metadata().is_ok() {
             std::fs::rename(&from, aside.join(file)).map_err(fault)?;
         }
     }

@@ -85,14 +85,14 @@ impl Folder {
 
 /// Root works on the folder, the service's user runs: what was written must belong to whoever owns the folder.
 pub fn give_to_owner(folder: &Path) {
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::lchown;
     let Ok(owner) = std::fs::metadata(folder) else { return };
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let Ok(file) = entry.metadata() else { continue };
         if file.is_file()
             && file.uid() != owner.uid()
-            && let Err(error) = chown(entry.path(), Some(owner.uid()), Some(owner.gid()))
+            && let Err(error) = lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))
         {
             eprintln!("warning: {} can't be given to the folder's owner: {error}", entry.path().display());
         }

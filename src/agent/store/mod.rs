@@ -69,7 +69,11 @@ impl Store {
             .call(move |connection| {
                 let seals = seals.load();
                 let session = Session::new(connection, &seals);
-                let result = work(&session)?;
+                let result = work(&session);
+                if let Err(StoreFault::Damaged(_)) = &result {
+                    open::leave_log(connection, true)?;
+                }
+                let result = result?;
                 session.count()?;
                 Ok(result)
             })

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use zeroize::Zeroizing;
 
@@ -35,10 +36,15 @@ impl Store {
         migrations: &[&str],
     ) -> Result<Self, StoreFault> {
         let (keys, database) = (folder.file(KEYS), folder.file(DATABASE));
-        let (keyring, key) = if keys.exists() {
+        // A disk that can't tell must not look like one that is new.
+        let there = |path: &Path| {
+            path.try_exists().map_err(|error| StoreFault::Disk(format!("{}: {error}", path.display())))
+        };
+        let (has_keys, has_database) = (there(&keys)?, there(&database)?);
+        let (keyring, key) = if has_keys {
             let key = source.read(folder.path())?;
             read(&keys, key, source, folder.path())?
-        } else if database.exists() {
+        } else if has_database {
             return Err(StoreFault::Missing { missing: keys, there: database });
         } else {
             let key = source.read_or_make(folder.path())?;
@@ -46,16 +52,24 @@ impl Store {
             keyring.save(&keys, &key)?;
             (keyring, key)
         };
-        if keyring.ready && !database.exists() {
+        if keyring.ready && !has_database {
             return Err(StoreFault::Missing { missing: database, there: keys });
+        }
+        // SQLite takes an empty file for a new one.
+        if keyring.ready && database.metadata().is_ok_and(|file| file.len() == 0) {
+            return Err(emptied());
         }
         let mut connection = connect(&database, &keyring.file, !keyring.ready)?;
         let form = migrations::form(&connection, migrations)?;
+        if form == 0 && keyring.ready {
+            return Err(emptied());
+        }
         if form > 0 && form < migrations.len() {
             copy::before_migration(&connection, &keyring, &key, &folder, form)?;
         }
         migrations::run(&mut connection, migrations)?;
         let seals = Seals::new(keyring.store, &keyring.data).ok_or(StoreFault::Corrupt("a data key"))?;
+        leave_log(&connection, false)?;
         let store = Self(Arc::new(Inner {
             worker: Worker::start("store", connection)?,
             seals: Arc::new(ArcSwap::from_pointee(seals)),
@@ -75,6 +89,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn emptied() -> StoreFault {
+    StoreFault::Damaged("store.db is empty, and was not when it was left".to_owned())
+}
+
+/// Whether the log stays beside the file when it is closed, instead of being written into it.
+pub(super) fn leave_log(connection: &Connection, leave: bool) -> Result<(), StoreFault> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave)?;
+    Ok(())
 }
 
 /// The keyring. A change of its key that was cut off is finished: the new key lies beside the old one.
@@ -109,6 +133,10 @@ pub(super) fn connect(path: &Path, key: &RawKey, create: bool) -> Result<Connect
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let connection = Connection::open_with_flags(path, flags)?;
+    // A file that turns out to be damaged is left as it is, and what a crash left beside it too.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    leave_log(&connection, Path::new(&log).exists())?;
     // Its lines on standard error name neither the file nor what to do.
     connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
     connection.execute_batch(&key_pragma(key))?;

@@ -143,17 +143,15 @@ async fn what_is_wrong_is_told_and_nothing_is_made_anew() {
         std::fs::set_permissions(bench.path("store.key"), mode).unwrap();
     };
     let (database, keys) = (bench.path("state/store.db"), bench.path("state/store.keys"));
-    let cases: [(&str, &dyn Fn(), &str); 7] = [
+    let cut = |length| std::fs::File::options().write(true).open(&database).unwrap().set_len(length).unwrap();
+    let cases: [(&str, &dyn Fn(), &str); 8] = [
         ("wrong key", &|| std::fs::write(bench.path("store.key"), "ab".repeat(32)).unwrap(), "not the one"),
         ("no key", &|| std::fs::remove_file(bench.path("store.key")).unwrap(), "there is no key"),
         ("no keyring", &|| std::fs::remove_file(&keys).unwrap(), "store.keys is missing"),
         ("no database", &|| std::fs::remove_file(&database).unwrap(), "store.db is missing"),
         ("cut keyring", &|| std::fs::write(&keys, "{\"format\":1").unwrap(), "damaged"),
-        (
-            "cut database",
-            &|| std::fs::File::options().write(true).open(&database).unwrap().set_len(1000).unwrap(),
-            "damaged",
-        ),
+        ("cut database", &|| cut(1000), "damaged"),
+        ("emptied database", &|| cut(0), "damaged"),
         ("other database", &|| std::fs::write(&database, vec![7; 8192]).unwrap(), "damaged"),
     ];
     for (name, breaking, words) in cases {
@@ -165,6 +163,33 @@ async fn what_is_wrong_is_told_and_nothing_is_made_anew() {
         restore();
     }
     assert!(bench.open().unwrap().identity().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_log_stays_there_if_the_file_is_damaged() {
+    let bench = Bench::new();
+    let store = bench.open().unwrap();
+    assert_ne!(bench.path("state/store.db").metadata().unwrap().len(), 0, "a file in use is never empty");
+    enrol(&store).await;
+    let (crashed, state) = (Bench::new(), bench.path("state"));
+    std::fs::create_dir(crashed.path("state")).unwrap();
+    std::fs::set_permissions(crashed.path("state"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    for name in ["store.db", "store.db-wal", "store.keys"] {
+        std::fs::copy(state.join(name), crashed.path("state").join(name)).unwrap();
+    }
+    std::fs::copy(bench.path("store.key"), crashed.path("store.key")).unwrap();
+    for emptied in ["store.db", "store.db-wal"] {
+        let path = crashed.path("state").join(emptied);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let before = crashed.state_files();
+        let fault = crashed.open().unwrap_err();
+        assert!(matches!(fault, StoreFault::Damaged(_)), "{emptied}: {fault}");
+        assert_eq!(crashed.state_files(), before, "{emptied}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert!(crashed.open().unwrap().identity().await.unwrap().is_some());
+    bench.close(store).await;
 }
 
 #[tokio::test]
@@ -220,6 +245,61 @@ async fn keys_change_while_the_store_is_used() {
     bench.close(store).await;
     std::fs::write(bench.path("store.key"), &old).unwrap();
     assert!(bench.open().unwrap_err().to_string().contains("not the one"), "the old key opens nothing");
+}
+
+#[tokio::test]
+async fn two_changes_of_the_key_at_once_lose_none() {
+    let bench = Bench::new();
+    let (state, source) = (bench.path("state"), test_key(bench.folder.path()));
+    let store = bench.open().unwrap();
+    enrol(&store).await;
+    let one = source.make_next(&state).unwrap().unwrap();
+    store.rekey(one).await.unwrap();
+    // The second begins before the first has put its key into place.
+    let two = source.make_next(&state).unwrap().unwrap();
+    source.take_next(&state).unwrap();
+    store.rekey(two).await.unwrap();
+    source.take_next(&state).unwrap();
+    source.take_next(&state).unwrap();
+    bench.close(store).await;
+    let store = bench.open().unwrap();
+    // One whose key was never used leaves it for the next.
+    let three = source.make_next(&state).unwrap().unwrap();
+    source.take_next(&state).unwrap();
+    let again = source.make_next(&state).unwrap().unwrap();
+    assert_eq!(three.check(), again.check());
+    bench.close(store).await;
+    bench.open().unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_behind_a_change_of_keys_opens_with_the_new_key() {
+    let bench = Bench::new();
+    let (state, source) = (bench.path("state"), test_key(bench.folder.path()));
+    let store = bench.open().unwrap();
+    let enrolment = enrol(&store).await;
+    let next = source.make_next(&state).unwrap().unwrap();
+    let backup = bench.path("store.backup");
+    let seal = async {
+        store.rekey(next).await.unwrap();
+        store.store_join(enrolment.agent, 0, mark(9)).await.unwrap();
+    };
+    let (made, ()) = tokio::join!(store.backup(&backup), seal);
+    made.unwrap();
+    source.take_next(&state).unwrap();
+    let key = std::fs::read_to_string(bench.path("store.key")).unwrap();
+    let other = Bench::new();
+    std::fs::write(other.path("store.key"), &key).unwrap();
+    std::fs::set_permissions(other.path("store.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let put = restore(&backup, &other.path("state"), &test_key(other.folder.path()), false, "aside");
+    // Whether the copy came before the change or after it, the backup is whole: one of the two keys opens it.
+    if let Err(fault) = put {
+        assert!(fault.to_string().contains("not the one"), "{fault}");
+        return;
+    }
+    let restored = other.open().unwrap();
+    assert!(restored.join(enrolment.agent, 0).await.unwrap().is_some());
+    assert_eq!(restored.verify().await.unwrap().broken, Vec::<String>::new());
 }
 
 #[tokio::test]

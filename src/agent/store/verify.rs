@@ -1,10 +1,14 @@
 //! `store verify`: is the file whole, and does every secret open?
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::copy::Part;
+use super::open::{connect, leave_log};
 use super::sealed::SEALED;
 use super::session::Session;
-use super::{Store, StoreFault};
+use super::{BackupFault, Store, StoreFault};
 
 /// What was looked at, and what is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +24,39 @@ pub struct Verified {
 }
 
 impl Store {
-    /// Reads the whole file, which takes some seconds for each gigabyte; others wait.
-    pub async fn verify(&self) -> Result<Verified, StoreFault> {
+    /// Reads the whole file, on a copy of it, which takes some seconds and as much room for each gigabyte; calls go on
+    /// meanwhile.
+    pub async fn verify(&self) -> Result<Verified, BackupFault> {
         let (store, versions) = {
             let keys = self.keys();
             (keys.0.store.to_string(), keys.0.data.keys().copied().collect::<Vec<_>>())
         };
-        let mut verified = self.call(look).await?;
+        let part = Part::new(&self.0.folder.file("verify"));
+        let into = part.connect(&self.keys().0)?;
+        let seals = Arc::clone(&self.0.seals);
+        let copied = self.0.worker.copy(into, move || seals.load_full()).await.map_err(StoreFault::from);
+        let seals = match copied {
+            Ok(seals) => seals,
+            // A page that can't be read.
+            Err(StoreFault::Damaged(what)) => {
+                return Ok(Verified { store, broken: vec![what], ..Verified::default() });
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let key = self.keys().0.file.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let connection = connect(part.path(), &key, false)?;
+            look(&Session::new(&connection, &seals))
+        });
+        let mut verified = looked.await.map_err(|_| StoreFault::Closed)??;
+        if !verified.broken.is_empty() {
+            // What is damaged is left as it is, with its log.
+            self.0
+                .worker
+                .alone(|connection| leave_log(connection, true))
+                .await
+                .map_err(StoreFault::from)??;
+        }
         verified.store = store;
         verified.data_keys.retain(|(version, _)| versions.contains(version));
         Ok(verified)

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt,
 use std::path::{Path, PathBuf};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{PeerUid, Right};
@@ -77,6 +78,8 @@ impl Server {
 
     /// Answers until the group is told to stop.
     pub async fn serve(self, router: Router, tasks: &Tasks) {
+        // A route that takes more says so itself.
+        let router = router.layer(DefaultBodyLimit::max(MAX_BODY));
         pages::answer(&self, router, tasks, pages::Manner::commands(tasks)).await;
     }
 
@@ -122,3 +125,5 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+const MAX_BODY: usize = 256 * 1024;

@@ -152,10 +152,10 @@ pub(crate) fn state(world: &World) -> (Value, Value) {
         json!({ "id": client.id, "name": client.name, "scope": client.scope,
                 "redirect_uris": client.redirect_uris })
     });
-    let grants = world.oauth.grants.values().map(|grant| {
-        json!({ "key": grant.user_key, "user": world.by_key(&grant.user_key).map(|user| user.name.as_str()),
+    let grants = world.oauth.grants.iter().map(|(id, grant)| {
+        json!({ "id": id, "key": grant.user_key, "user": world.by_key(&grant.user_key).map(|user| user.name.as_str()),
                 "client": grant.client, "scope": grant.scope.name(), "service": grant.service,
-                "access_expires_at": grant.access_expires_at })
+                "access_expires_at": grant.access_expires_at, "access_used": grant.access_used.get() })
     });
     (clients.collect(), grants.collect())
 }

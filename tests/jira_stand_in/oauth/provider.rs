@@ -1,5 +1,6 @@
 //! What the provider remembers: clients, open questions, codes, grants.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,8 @@ pub(crate) struct Grant {
     pub(crate) service: bool,
     pub(crate) access: String,
     pub(crate) access_expires_at: u64,
+    /// Whether the present access token was ever used for a call.
+    pub(crate) access_used: Cell<bool>,
     pub(crate) refresh: Option<String>,
 }
 
@@ -93,6 +96,7 @@ impl Provider {
             service,
             access: seed::random_token(),
             access_expires_at: now + self.access_lifetime,
+            access_used: Cell::new(false),
             refresh: (!service).then(seed::random_token),
         };
         self.grants.insert(self.next_grant, grant);
@@ -105,6 +109,7 @@ impl Provider {
         if let Some(grant) = self.grants.get_mut(&id) {
             grant.access = seed::random_token();
             grant.access_expires_at = expires_at;
+            grant.access_used.set(false);
             grant.refresh = Some(seed::random_token());
             *self.refreshes.entry(grant.user_key.clone()).or_default() += 1;
         }
@@ -113,6 +118,7 @@ impl Provider {
     /// Whose a living access token is, by user key.
     pub(crate) fn access(&self, secret: &str, now: u64) -> Option<(&str, Means)> {
         let grant = self.grants.values().find(|grant| grant.access == secret)?;
+        grant.access_used.set(true);
         let means = Means::OAuth { scope: grant.scope, service: grant.service };
         (grant.access_expires_at > now).then_some((grant.user_key.as_str(), means))
     }
