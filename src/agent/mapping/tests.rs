@@ -309,7 +309,7 @@ async fn a_try_that_reached_nobody_is_made_again_later() {
     bench.plan([
         Err(RequestFault::Unsent("no route".to_owned())),
         Err(status(503)),
-        Err(refused(ErrorCode::InvalidClient)),
+        Err(RequestFault::Answered(TokenFault::Page)),
         Ok(tokens("a1", "r1")),
     ]);
     // Ahead of the end a failure costs nobody anything.

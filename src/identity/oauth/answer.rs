@@ -59,6 +59,9 @@ pub enum TokenFault {
     /// A refusal that is not the provider's: an error page, a balancer's word, a busy server.
     #[error("the answer was {0}, and not the provider's")]
     Status(StatusCode),
+    /// A success that is not the provider's either, since it is no JSON object: a login or maintenance page.
+    #[error("the answer was a success, but a page and not the provider's JSON")]
+    Page,
     /// A success that is none: the provider may have done what was asked, but its answer can't be used.
     #[error("the provider's answer can't be used: {0}")]
     Unusable(&'static str),
@@ -69,6 +72,10 @@ pub fn read(status: StatusCode, body: &[u8]) -> Result<Tokens, TokenFault> {
     let whole = body.len() <= MAX_ANSWER;
     if !status.is_success() {
         return Err(if whole { refusal(status, body) } else { TokenFault::Status(status) });
+    }
+    // Where it begins as one and then breaks off, it may have been the provider's.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenFault::Page);
     }
     if !whole {
         return Err(TokenFault::Unusable("it is too large"));
@@ -225,9 +232,8 @@ mod tests {
     fn a_success_that_is_none_is_told() {
         let long = "x".repeat(MAX_TOKEN + 1);
         for body in [
-            "",
-            "<html><body>Log in</body></html>",
-            "[]",
+            "{",
+            r#" {"access_token":"a","token_ty"#,
             r#"{"token_type":"bearer"}"#,
             r#"{"access_token":"","token_type":"bearer"}"#,
             r#"{"access_token":"a b","token_type":"bearer"}"#,
@@ -243,6 +249,12 @@ mod tests {
         let large =
             format!(r#"{{"access_token":"a","token_type":"bearer","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
         assert_eq!(ok(&large).unwrap_err(), TokenFault::Unusable("it is too large"));
+        let large = format!("<html>{}", "x".repeat(MAX_ANSWER));
+        for page in
+            ["", " ", "<html><body>Log in</body></html>", "[]", "null", "Down for maintenance", &large]
+        {
+            assert_eq!(ok(page).unwrap_err(), TokenFault::Page, "{page}");
+        }
     }
 
     #[test]
