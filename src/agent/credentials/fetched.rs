@@ -64,7 +64,6 @@ struct Token {
 struct Turn {
     failures: u32,
     not_before: Option<Instant>,
-    why: Option<String>,
     /// When `myself` last took the token.
     alive: Option<Instant>,
 }
@@ -148,7 +147,7 @@ impl Fetched {
             return Ok(Arc::clone(&token.credential));
         }
         let held = tokio::time::timeout(PATIENCE, Arc::clone(&self.turn).lock_owned()).await;
-        let turn = held.map_err(|_| self.unavailable("the token request takes long", 2))?;
+        let turn = held.map_err(|_| self.unavailable(2))?;
         if let Some(token) = self.usable(self.clock.now()) {
             return Ok(Arc::clone(&token.credential));
         }
@@ -161,15 +160,14 @@ impl Fetched {
         let fetched = self.tasks.spawn_detached(async move { this.fetch(turn).await });
         match tokio::time::timeout(PATIENCE, fetched).await {
             Ok(Ok(result)) => result,
-            _ => Err(self.unavailable("the token request takes long", 2)),
+            _ => Err(self.unavailable(2)),
         }
     }
 
     async fn fetch(self: Arc<Self>, mut turn: OwnedMutexGuard<Turn>) -> Result<Arc<Credential>, Problem> {
         let asked = self.clock.now();
         if let Some(not_before) = turn.not_before.filter(|not_before| asked < *not_before) {
-            let why = turn.why.as_deref().unwrap_or("the last try failed");
-            return Err(self.unavailable(why, (not_before - asked).as_secs()));
+            return Err(self.unavailable((not_before - asked).as_secs()));
         }
         let result = match &self.client {
             Err(fault) => Err(fault.clone()),
@@ -194,9 +192,7 @@ impl Fetched {
                 let pause = renewal::pause(turn.failures, rand::random());
                 turn.not_before = Some(self.clock.now() + pause);
                 tracing::warn!(service = %self.config.name, reason, "no token could be fetched");
-                let problem = self.unavailable(&reason, pause.as_secs());
-                turn.why = Some(reason);
-                Err(problem)
+                Err(self.unavailable(pause.as_secs()))
             }
         }
     }
@@ -220,10 +216,11 @@ impl Fetched {
         }
     }
 
-    fn unavailable(&self, reason: &str, seconds: u64) -> Problem {
+    /// Without the reason: it may name a node, and what a caller is told passes the relay.
+    fn unavailable(&self, seconds: u64) -> Problem {
         let detail = format!(
-            "The rule makes this call as service {}, and no token for it can be fetched for now ({reason}), so the \
-             call was not made. At the site, check its client-credentials.",
+            "The rule makes this call as service {}, and no token for it can be fetched for now, so the call was not \
+             made. At the site, the agent's log says why; check its client-credentials.",
             self.config.name
         );
         let seconds = u32::try_from(seconds.saturating_add(1)).unwrap_or(u32::MAX);
@@ -320,7 +317,7 @@ mod tests {
             Box::pin(async move {
                 tokio::task::yield_now().await;
                 if !up {
-                    return Err(RequestFault::Unsent("no route".to_owned()));
+                    return Err(RequestFault::Unsent("no connection to jira-node-2:8443".to_owned()));
                 }
                 Ok(Tokens {
                     access: Secret::new(format!("a{number}")),
@@ -431,7 +428,7 @@ mod tests {
         for _ in 0..5 {
             let problem = bench.credential().await.unwrap_err();
             assert_eq!(problem.code, Code::CredentialUnavailable);
-            assert!(!problem.detail.contains("s3cret"));
+            assert!(!problem.detail.contains("s3cret") && !problem.detail.contains("jira-node-2"));
         }
         assert_eq!(bench.requests(), 1);
         bench.script.0.up.store(true, std::sync::atomic::Ordering::Relaxed);
