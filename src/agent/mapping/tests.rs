@@ -464,6 +464,26 @@ async fn a_renamed_account_is_the_same_and_another_one_is_not() {
 }
 
 #[tokio::test]
+async fn who_was_linked_anew_under_way_is_not_called_as_another_account() {
+    let bench = Bench::new();
+    bench.with_pair().await;
+    let before = bench.credential().await;
+    let pat = || Secrets::Pat(Secret::new("p0".to_owned()));
+    let bob = Link { account: account("K2", "bob"), ..link(alice(), pat()) };
+    bench.mappings.create(bob).await.unwrap();
+    assert_eq!(lost(refusal(&before).await), Code::CredentialRenewed, "and not made as bob");
+    assert!(before.keeper().unwrap().other_name(&before).await.is_none());
+    assert_eq!(bench.script.asked.load(Ordering::Relaxed), 0);
+    // The same account with a new credential is what a call may go on with.
+    let now = bench.credential().await;
+    let again =
+        Link { account: account("K2", "bob"), ..link(alice(), Secrets::Pat(Secret::new("p1".to_owned()))) };
+    bench.mappings.create(again).await.unwrap();
+    let Refusal::Renewed(renewed) = refusal(&now).await else { panic!() };
+    assert_eq!(renewed.authorization(), "Bearer p1");
+}
+
+#[tokio::test]
 async fn one_account_is_one_persons_unless_an_administrator_says_otherwise() {
     let bench = Bench::new();
     bench.with_pair().await;
