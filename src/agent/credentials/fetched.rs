@@ -48,6 +48,7 @@ pub struct Fetched {
     config: ClientCredentials,
     client: Result<Client, String>,
     application: Box<dyn Application>,
+    place: String,
     clock: Clock,
     tasks: Tasks,
     view: ArcSwapOption<Token>,
@@ -69,7 +70,8 @@ struct Turn {
 }
 
 impl ServiceTokens {
-    /// Puts a configuration in force. An account that did not change keeps its token. Gives what can't be used.
+    /// Puts a configuration in force. An account that did not change, and whose provider is where it was, keeps its
+    /// token. Gives what can't be used.
     pub fn configure<A: Application + 'static>(
         &self,
         configs: &[ClientCredentials],
@@ -88,9 +90,6 @@ impl ServiceTokens {
                     Err("its client secret can't be read at the agent".to_owned())
                 }
             };
-            let kept =
-                old.get(&config.name).filter(|kept| kept.config == *config && kept.same_client(&client));
-            // Another application under the same name is another provider.
             let Some(application) = application(&config.upstream) else {
                 faults.push(format!(
                     "service “{}”: there is no application “{}”",
@@ -98,10 +97,17 @@ impl ServiceTokens {
                 ));
                 continue;
             };
+            // Another application under the same name is another provider: the token is not its affair.
+            let place = application.place();
+            let same = |kept: &&Arc<Fetched>| {
+                kept.config == *config && kept.place == place && kept.same_client(&client)
+            };
+            let kept = old.get(&config.name).filter(same);
             let fetched = Fetched {
                 config: config.clone(),
                 client,
                 application: Box::new(application),
+                place,
                 clock: clock.clone(),
                 tasks: tasks.clone(),
                 view: ArcSwapOption::empty(),
@@ -298,12 +304,17 @@ mod tests {
     struct Scripted(Arc<Script>);
 
     struct Script {
+        place: StdMutex<String>,
         forms: StdMutex<Vec<String>>,
         whose: StdMutex<Myself>,
         up: std::sync::atomic::AtomicBool,
     }
 
     impl Application for Scripted {
+        fn place(&self) -> String {
+            self.0.place.lock().unwrap().clone()
+        }
+
         fn tokens<'a>(
             &'a self,
             path: &'a str,
@@ -355,6 +366,7 @@ mod tests {
             let account =
                 Account { key: "K".to_owned(), name: "svc".to_owned(), display_name: String::new() };
             let script = Scripted(Arc::new(Script {
+                place: StdMutex::new("https://jira.example".to_owned()),
                 forms: StdMutex::default(),
                 whose: StdMutex::new(Myself::Is(account)),
                 up: true.into(),
@@ -451,5 +463,15 @@ mod tests {
             assert_eq!(renewed.authorization(), "Bearer a2");
         }
         assert_eq!(bench.requests(), 2);
+    }
+    #[tokio::test]
+    async fn another_provider_of_the_same_name_never_sees_the_token() {
+        let bench = Bench::new();
+        assert_eq!(bench.token().await, "Bearer a1");
+        bench.configure();
+        assert_eq!(bench.token().await, "Bearer a1");
+        *bench.script.0.place.lock().unwrap() = "https://other.example".to_owned();
+        bench.configure();
+        assert_eq!(bench.token().await, "Bearer a2");
     }
 }

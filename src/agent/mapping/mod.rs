@@ -119,7 +119,15 @@ impl Mappings {
 
     fn set(&self, sites: Vec<Named>) {
         let old = self.0.sites.load();
-        let site = |(name, base_url, application, oauth): (UpstreamName, _, _, _)| {
+        let site = |(name, base_url, application, oauth): (UpstreamName, String, _, _)| {
+            if old.get(&name).is_some_and(|before| before.base_url != base_url) {
+                // People stay: this may be the same Jira, and their tokens are good for one use, so none may be lost.
+                tracing::warn!(
+                    upstream = %name, base_url,
+                    "the application has another base URL; the linked accounts stay in use. If it is another \
+                     application, remove its links, or give it a name of its own"
+                );
+            }
             let people = old.get(&name).map_or_else(
                 || Arc::new(People::new(self.0.clock.now(), MAX_PEOPLE)),
                 |site| Arc::clone(&site.people),

@@ -30,6 +30,10 @@ struct Script {
 struct Scripted(Arc<Script>);
 
 impl Application for Scripted {
+    fn place(&self) -> String {
+        "https://jira.example".to_owned()
+    }
+
     fn tokens<'a>(&'a self, _: &'a str, form: Secret<String>) -> Answer<'a, Result<Tokens, RequestFault>> {
         self.0.forms.lock().unwrap().push(form.expose().clone());
         Box::pin(async {
