@@ -107,16 +107,20 @@ fn tokens(body: &[u8]) -> Result<Tokens, TokenFault> {
     if !given.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
         return Err(TokenFault::Unusable("its token_type is not bearer"));
     }
+    // Section 5.1 only recommends it. Nothing, or nonsense: the token is used as long as others are, or until it is
+    // refused; to believe that it is dead at once would renew it at each call.
     let seconds = match &given.expires_in {
-        // Section 5.1 only recommends it.
-        None => USUAL_LIFETIME,
-        Some(Value::Number(number)) => number.as_u64().unwrap_or(0),
-        Some(Value::String(text)) => text.parse().unwrap_or(0),
-        Some(_) => 0,
+        Some(Value::Number(number)) => number.as_u64().or_else(|| whole_seconds(number.as_f64()?)),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
     };
-    // Nothing, or nonsense: such a token is used until it is refused.
-    let lifetime = Duration::from_secs(seconds.clamp(1, MAX_LIFETIME));
+    let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or(USUAL_LIFETIME);
+    let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME));
     Ok(Tokens { access, refresh, lifetime, scope: given.scope.map(|scope| plain(&scope, 200)) })
+}
+
+fn whole_seconds(seconds: f64) -> Option<u64> {
+    Duration::try_from_secs_f64(seconds).ok().map(|lifetime| lifetime.as_secs())
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> TokenFault {
@@ -183,7 +187,7 @@ impl fmt::Display for ErrorCode {
 }
 
 const MAX_TOKEN: usize = 8 * 1024;
-/// What Atlassian's providers give where nobody set another; only for an answer without `expires_in`.
+/// What Atlassian's providers give where nobody set another; only for an answer without a usable `expires_in`.
 const USUAL_LIFETIME: u64 = 3600;
 /// Ten years: beyond that, arithmetic on times is all that could go wrong.
 const MAX_LIFETIME: u64 = 10 * 365 * 24 * 3600;
@@ -214,10 +218,16 @@ mod tests {
             ("", 3600),
             (r#","expires_in":null"#, 3600),
             (r#","expires_in":"60""#, 60),
-            (r#","expires_in":0"#, 1),
-            (r#","expires_in":-5"#, 1),
+            (r#","expires_in":1"#, 1),
             (r#","expires_in":1.5"#, 1),
-            (r#","expires_in":true"#, 1),
+            (r#","expires_in":7200.0"#, 7200),
+            (r#","expires_in":0"#, 3600),
+            (r#","expires_in":"0""#, 3600),
+            (r#","expires_in":0.3"#, 3600),
+            (r#","expires_in":-5"#, 3600),
+            (r#","expires_in":true"#, 3600),
+            (r#","expires_in":"soon""#, 3600),
+            (r#","expires_in":1e300"#, 3600),
             (r#","expires_in":18446744073709551615"#, MAX_LIFETIME),
             // The other clock's word counts for nothing.
             (r#","expires_in":60,"created_at":1"#, 60),
