@@ -36,7 +36,7 @@ impl PersonKeeper {
         let mappings = Mappings(self.mappings.upgrade()?);
         let site = mappings.site(&self.upstream)?;
         let asked = mappings.alone(site, &self.act_as, question);
-        tokio::time::timeout(PATIENCE * 2, asked).await.ok().flatten()
+        tokio::time::timeout(PATIENCE * 2, asked).await.ok()?.ok()
     }
 }
 

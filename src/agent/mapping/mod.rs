@@ -193,20 +193,31 @@ impl Mappings {
         self.0.sites.load().get(upstream).cloned()
     }
 
-    /// Runs a change of one person's mapping to its end, alone, whatever becomes of whoever asked for it.
+    /// Runs a change of one person's mapping to its end, alone, whatever becomes of whoever asked for it. It does not
+    /// begin while others have the person's lock for too long.
     async fn alone<T: Send + 'static>(
         &self,
         site: Arc<Site>,
         act_as: &ActAs,
         change: impl FnOnce(Change) -> Answer<'static, T> + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, Busy> {
         let (inner, act_as) = (Arc::clone(&self.0), act_as.clone());
         let done = self.0.tasks.spawn_detached(async move {
-            let held = site.people.hold(&act_as, inner.clock.now()).await;
-            change(Change { inner, site, act_as, held }).await
+            let held = tokio::time::timeout(TURN, site.people.hold(&act_as, inner.clock.now())).await;
+            let held = held.map_err(|_| Busy::Held)?;
+            Ok(change(Change { inner, site, act_as, held }).await)
         });
-        done.await.ok()
+        done.await.unwrap_or(Err(Busy::Stopping))
     }
+}
+
+/// Why a change did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// The agent is stopping.
+    Stopping,
+    /// Others have the person's lock.
+    Held,
 }
 
 /// What a change of one person's mapping works with; holds that person's lock.
@@ -248,5 +259,7 @@ impl OAuth {
 
 /// A call waits no longer for a credential.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A change waits no longer for a person's lock.
+const TURN: Duration = Duration::from_secs(30);
 /// So many people of each application are kept in memory.
 const MAX_PEOPLE: usize = 10_000;

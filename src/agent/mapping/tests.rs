@@ -339,6 +339,30 @@ async fn a_try_that_reached_nobody_is_made_again_later() {
 }
 
 #[tokio::test]
+async fn nobodys_lock_is_held_for_ever() {
+    let bench = Bench::new();
+    bench.with_pair().await;
+    bench.script.gate.forget_permits(1000);
+    bench.clock.advance(Duration::from_secs(3600));
+    let mappings = bench.mappings.clone();
+    let call = bench.tasks.spawn_detached(async move { token_of(&mappings).await });
+    while bench.forms().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // From here on only the request and those who wait for it pass the time.
+    tokio::time::pause();
+    assert_eq!(call.await.unwrap(), Err(Code::CredentialUnavailable), "the caller leaves first");
+    let removed = bench.mappings.remove(&jira(), &alice()).await;
+    assert!(matches!(removed, Err(StoreFault::Overloaded)), "{removed:?}");
+    let site = bench.mappings.site(&jira()).unwrap();
+    drop(site.people.hold(&alice(), bench.clock.now()).await);
+    tokio::time::resume();
+    // It may have been used up.
+    assert_eq!(bench.token().await, Err(Code::NeedsReauth));
+    assert_eq!(bench.row().await.0.state, MappingState::NeedsReauth);
+}
+
+#[tokio::test]
 async fn a_provider_that_refuses_without_a_reason_is_not_asked_for_ever() {
     let page = || RequestFault::Answered(TokenFault::Status(StatusCode::BAD_REQUEST));
     let bench = Bench::new();
