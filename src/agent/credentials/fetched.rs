@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,7 +12,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::application::Application;
 use super::myself::Myself;
 use super::renewal::{self, Ends};
+use super::tokens::within;
 use super::{Asked, Credential, Keeper, Refusal};
+use crate::agent::audit::{As, Audit, Event, Facts, Record};
 use crate::common::clock::Clock;
 use crate::common::ids::{ServiceName, UpstreamName};
 use crate::common::problem::{Code, Problem};
@@ -41,7 +43,10 @@ pub struct ClientCredentials {
 
 /// All such accounts.
 #[derive(Default)]
-pub struct ServiceTokens(ArcSwap<HashMap<ServiceName, Arc<Fetched>>>);
+pub struct ServiceTokens {
+    all: ArcSwap<HashMap<ServiceName, Arc<Fetched>>>,
+    audit: Arc<OnceLock<Audit>>,
+}
 
 /// One of them.
 pub struct Fetched {
@@ -51,6 +56,7 @@ pub struct Fetched {
     place: String,
     clock: Clock,
     tasks: Tasks,
+    audit: Arc<OnceLock<Audit>>,
     view: ArcSwapOption<Token>,
     turn: Arc<Mutex<Turn>>,
 }
@@ -70,6 +76,12 @@ struct Turn {
 }
 
 impl ServiceTokens {
+    /// From here on each use of a secret, other than for a call, is recorded there.
+    pub fn record_in(&self, audit: Audit) {
+        // The first one stays: there is one audit.
+        let _ = self.audit.set(audit);
+    }
+
     /// Puts a configuration in force. An account that did not change, and whose provider is where it was, keeps its
     /// token. Gives what can't be used.
     pub fn configure<A: Application + 'static>(
@@ -80,7 +92,7 @@ impl ServiceTokens {
         tasks: &Tasks,
     ) -> Vec<String> {
         let mut faults = Vec::new();
-        let old = self.0.load();
+        let old = self.all.load();
         let mut all = HashMap::new();
         for config in configs {
             let client = match config.client_secret.read() {
@@ -110,6 +122,7 @@ impl ServiceTokens {
                 place,
                 clock: clock.clone(),
                 tasks: tasks.clone(),
+                audit: Arc::clone(&self.audit),
                 view: ArcSwapOption::empty(),
                 turn: Arc::default(),
             };
@@ -119,13 +132,13 @@ impl ServiceTokens {
             }
             all.insert(config.name.clone(), fetched);
         }
-        self.0.store(Arc::new(all));
+        self.all.store(Arc::new(all));
         faults
     }
 
     /// The account of this name, if it is of this kind.
     pub fn get(&self, name: &ServiceName) -> Option<Arc<Fetched>> {
-        self.0.load().get(name).cloned()
+        self.all.load().get(name).cloned()
     }
 
     /// The files with secrets, to be watched.
@@ -134,7 +147,7 @@ impl ServiceTokens {
             SecretRef::File(path) => Some(path.clone()),
             SecretRef::Credential(_) => None,
         };
-        self.0.load().values().filter_map(file).collect()
+        self.all.load().values().filter_map(file).collect()
     }
 }
 
@@ -179,8 +192,17 @@ impl Fetched {
             Err(fault) => Err(fault.clone()),
             Ok(client) => {
                 let form = Grant::ClientCredentials { scope: &self.config.scope }.form(client);
-                let answer = self.application.tokens(&self.config.token_path, form).await;
-                answer.map_err(|fault| fault.to_string())
+                let answer = within(REQUEST, self.application.tokens(&self.config.token_path, form)).await;
+                let answer = answer.map_err(|fault| fault.to_string());
+                match &answer {
+                    Ok(_) => self.note("the client secret was sent, and an access token fetched"),
+                    Err(reason) => {
+                        self.note(&format!(
+                            "the client secret was sent, and no access token fetched: {reason}"
+                        ));
+                    }
+                }
+                answer
             }
         };
         let made = result.and_then(|tokens| {
@@ -200,6 +222,19 @@ impl Fetched {
                 tracing::warn!(service = %self.config.name, reason, "no token could be fetched");
                 Err(self.unavailable(pause.as_secs()))
             }
+        }
+    }
+
+    /// Notes a use of its secret other than for a call.
+    fn note(&self, words: &str) {
+        let facts = Facts {
+            identity: Some(As::Service(self.config.name.as_str())),
+            jira_user: Some(&self.config.user),
+            upstream: Some(self.config.upstream.as_str()),
+            ..Facts::default()
+        };
+        if let Some(audit) = self.audit.get() {
+            audit.note(&Record::new(Event::SecretUsed).about(facts).detail(words));
         }
     }
 
@@ -244,7 +279,9 @@ impl Fetched {
         if turn.alive.is_some_and(|when| now.saturating_duration_since(when) < HOLDS) {
             return Refusal::Alive;
         }
-        match self.application.myself(&used).await {
+        let said = self.application.myself(&used).await;
+        self.note("asked whose it is, after a refusal");
+        match said {
             Myself::Is(_) => {
                 turn.alive = Some(self.clock.now());
                 Refusal::Alive
@@ -283,6 +320,8 @@ impl Keeper for FetchedKeeper {
     }
 }
 
+/// A token request takes no longer; the next one is a new try, since nothing is used up.
+const REQUEST: Duration = Duration::from_secs(60);
 /// A call waits no longer for a token.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer of `myself` holds.
@@ -296,6 +335,7 @@ mod tests {
     use super::super::application::Answer;
     use super::super::tokens::RequestFault;
     use super::*;
+    use crate::agent::audit::written;
     use crate::agent::store::tables::mappings::Account;
     use crate::common::secret::Secret;
     use crate::identity::oauth::Tokens;
@@ -354,7 +394,7 @@ mod tests {
         clock: Clock,
         tasks: Tasks,
         config: ClientCredentials,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Bench {
@@ -386,7 +426,7 @@ mod tests {
                 clock: Clock::manual(),
                 tasks: Tasks::new(),
                 config,
-                _folder: folder,
+                folder,
             };
             assert!(bench.configure().is_empty());
             bench
@@ -473,5 +513,25 @@ mod tests {
         *bench.script.0.place.lock().unwrap() = "https://other.example".to_owned();
         bench.configure();
         assert_eq!(bench.token().await, "Bearer a2");
+    }
+    #[tokio::test]
+    async fn each_use_of_its_secret_is_recorded() {
+        let bench = Bench::new();
+        let (audit, written) = written::start(bench.folder.path(), &bench.clock, &bench.tasks).await;
+        bench.all.record_in(audit);
+        let credential = bench.credential().await.unwrap();
+        assert!(matches!(credential.keeper().unwrap().refused(&credential).await, Refusal::Alive));
+        bench.script.0.up.store(false, std::sync::atomic::Ordering::Relaxed);
+        bench.clock.advance(Duration::from_secs(3600));
+        bench.credential().await.unwrap_err();
+        assert_eq!(
+            written.secret_used().await,
+            [
+                "service:reader svc jira: the client secret was sent, and an access token fetched",
+                "service:reader svc jira: asked whose it is, after a refusal",
+                "service:reader svc jira: the client secret was sent, and no access token fetched: the application could \
+                 not be asked: no connection to jira-node-2:8443",
+            ]
+        );
     }
 }

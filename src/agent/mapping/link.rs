@@ -110,6 +110,7 @@ impl Mappings {
         let form = grant.form(client);
         let asked = self.0.clock.unix_seconds();
         let answer = within(PATIENCE, site.application.tokens(&oauth.config.token_path, form)).await;
+        self.0.note(&site, "the secret of the application link was sent with a person's code", None);
         match answer {
             Ok(tokens) => Ok(Secrets::OAuth(pair_of(tokens, None, asked))),
             Err(RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. })) => {

@@ -218,7 +218,7 @@ async fn create(mut change: Change, link: Link) -> Result<MappingRow, CreateFaul
     if let Ok(Some((before, Some(old)))) = before
         && before.account.key != key
     {
-        revoke(&change, &old).await;
+        revoke(&change, &before.account, &old).await;
     }
     match row {
         Ok((row, _)) => Ok(row),
@@ -233,13 +233,13 @@ async fn remove(mut change: Change) -> Result<Option<MappingRow>, StoreFault> {
     change.held.person.show(super::people::View::Fault(super::MappingFault::LinkRequired));
     let Some((row, secrets)) = removed else { return Ok(None) };
     if let Some(secrets) = secrets {
-        revoke(&change, &secrets).await;
+        revoke(&change, &row.account, &secrets).await;
     }
     Ok(Some(row))
 }
 
 /// Tells Jira that a grant is no longer wanted, where it can be told. The local copy is gone in any case.
-async fn revoke(change: &Change, secrets: &Secrets) {
+async fn revoke(change: &Change, account: &Account, secrets: &Secrets) {
     let Some(oauth) = &change.site.oauth else { return };
     let (Secrets::OAuth(pair), Some(path), Ok(client)) = (secrets, &oauth.config.revoke_path, &oauth.client)
     else {
@@ -251,6 +251,7 @@ async fn revoke(change: &Change, secrets: &Secrets) {
         None => (&pair.access, "access_token"),
     };
     let form: Secret<String> = crate::identity::oauth::revocation(client, token, hint);
+    change.note(account, "the grant is given back at Jira");
     if let Err(fault) = within(REVOCATION, change.site.application.revoke(path, form)).await {
         tracing::warn!(upstream = %change.site.name, %fault, "Jira was not told that a grant is no longer wanted");
     }

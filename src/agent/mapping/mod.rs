@@ -231,14 +231,21 @@ struct Change {
 impl Change {
     /// Notes a use of this person's secret.
     fn note(&self, account: &Account, words: &str) {
+        self.inner.note(&self.site, words, Some((&self.act_as, account)));
+    }
+}
+
+impl Inner {
+    /// Notes a use of a secret: that of a person, or of the application link itself.
+    fn note(&self, site: &Site, words: &str, whose: Option<(&ActAs, &Account)>) {
         let facts = Facts {
-            act_as: Some((self.act_as.provider(), self.act_as.subject())),
-            identity: Some(As::User(&account.key)),
-            jira_user: Some(&account.name),
-            upstream: Some(self.site.name.as_str()),
+            act_as: whose.map(|(act_as, _)| (act_as.provider(), act_as.subject())),
+            identity: whose.map(|(_, account)| As::User(&account.key)),
+            jira_user: whose.map(|(_, account)| account.name.as_str()),
+            upstream: Some(site.name.as_str()),
             ..Facts::default()
         };
-        if let Some(audit) = self.inner.audit.get() {
+        if let Some(audit) = self.audit.get() {
             audit.note(&Record::new(Event::SecretUsed).about(facts).detail(words));
         }
     }

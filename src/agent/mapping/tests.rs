@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::agent::audit::written;
 use crate::agent::credentials::Refusal;
 use crate::agent::credentials::myself::Myself;
 use crate::agent::credentials::tokens::RequestFault;
@@ -550,6 +551,31 @@ async fn what_is_removed_is_gone_and_told_to_jira() {
     assert_eq!(bench.token().await, Err(Code::UserSuspended));
     bench.configure();
     assert_eq!(bench.token().await, Err(Code::UserSuspended), "a reload changes nothing");
+}
+
+#[tokio::test]
+async fn each_use_of_a_secret_other_than_for_a_call_is_recorded() {
+    let bench = Bench::new();
+    let (audit, written) =
+        written::start(&bench.folder.path().join("audit"), &bench.clock, &bench.tasks).await;
+    bench.mappings.record_in(audit);
+    bench.plan([Ok(tokens("a1", "r1")), Ok(tokens("a2", "r2"))]);
+    let verifier = crate::identity::oauth::Verifier::generate().unwrap();
+    let secrets = bench.mappings.redeem(&jira(), "c0", &verifier).await.unwrap();
+    bench.mappings.create(link(alice(), secrets)).await.unwrap();
+    assert!(matches!(refusal(&*bench.credential().await).await, Refusal::Alive));
+    bench.clock.advance(Duration::from_secs(3600));
+    assert_eq!(bench.token().await.unwrap(), "Bearer a2");
+    bench.mappings.remove(&jira(), &alice()).await.unwrap().unwrap();
+    assert_eq!(
+        written.secret_used().await,
+        [
+            "- - jira: the secret of the application link was sent with a person's code",
+            "user:K1 alice jira: asked whose it is, after a refusal",
+            "user:K1 alice jira: the access token was renewed",
+            "user:K1 alice jira: the grant is given back at Jira",
+        ]
+    );
 }
 
 #[tokio::test]

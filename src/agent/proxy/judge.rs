@@ -64,7 +64,7 @@ impl Proxy {
                 Box::pin(self.ask_keeper(permit, verdict, status, headers, credential, made)).await
             }
             (Verdict::Refused, Some(credential)) => {
-                if Box::pin(self.verdicts.is_dead(&self.upstream, credential)).await {
+                if Box::pin(self.verdicts.is_dead(&self.upstream, permit.identity(), credential)).await {
                     return Err(problems::dead(&self.upstream, credential.user()));
                 }
                 Ok(Judged::Passes)
