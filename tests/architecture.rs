@@ -75,7 +75,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
-    ("agent::credentials", &["agent::store", "agent::upstream"]),
+    // Each use of a secret, other than for a call, is recorded.
+    ("agent::credentials", &["agent::audit", "agent::store", "agent::upstream"]),
     (
         "agent::front",
         &[

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::audit::Audit;
 use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
@@ -53,6 +54,12 @@ impl Live {
         let site = Arc::new(ArcSwap::from_pointee(site));
         let ledger = Ledger::new(config.idempotency, clock.clone());
         Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
+    }
+
+    /// From here on each use of a service's secret, other than for a call, is recorded there.
+    pub fn record_in(&self, audit: &Audit) {
+        self.site.load().credentials.fetched().record_in(audit.clone());
+        self.verdicts.record_in(audit.clone());
     }
 
     /// What the front decides by, always the newest.

@@ -69,6 +69,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
+    live.record_in(&audit);
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
         .await

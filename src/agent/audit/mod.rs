@@ -19,6 +19,8 @@ mod tests;
 mod under_way;
 mod verify;
 mod writer;
+#[cfg(test)]
+pub(in crate::agent) mod written;
 
 pub use fault::AuditFault;
 pub use handle::{Audit, AuditState, record_alone};

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,7 +12,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::application::Application;
 use super::myself::Myself;
 use super::renewal::{self, Ends};
+use super::tokens::within;
 use super::{Asked, Credential, Keeper, Refusal};
+use crate::agent::audit::{As, Audit, Event, Facts, Record};
 use crate::common::clock::Clock;
 use crate::common::ids::{ServiceName, UpstreamName};
 use crate::common::problem::{Code, Problem};
@@ -41,15 +43,20 @@ pub struct ClientCredentials {
 
 /// All such accounts.
 #[derive(Default)]
-pub struct ServiceTokens(ArcSwap<HashMap<ServiceName, Arc<Fetched>>>);
+pub struct ServiceTokens {
+    all: ArcSwap<HashMap<ServiceName, Arc<Fetched>>>,
+    audit: Arc<OnceLock<Audit>>,
+}
 
 /// One of them.
 pub struct Fetched {
     config: ClientCredentials,
     client: Result<Client, String>,
     application: Box<dyn Application>,
+    place: String,
     clock: Clock,
     tasks: Tasks,
+    audit: Arc<OnceLock<Audit>>,
     view: ArcSwapOption<Token>,
     turn: Arc<Mutex<Turn>>,
 }
@@ -64,13 +71,19 @@ struct Token {
 struct Turn {
     failures: u32,
     not_before: Option<Instant>,
-    why: Option<String>,
     /// When `myself` last took the token.
     alive: Option<Instant>,
 }
 
 impl ServiceTokens {
-    /// Puts a configuration in force. An account that did not change keeps its token. Gives what can't be used.
+    /// From here on each use of a secret, other than for a call, is recorded there.
+    pub fn record_in(&self, audit: Audit) {
+        // The first one stays: there is one audit.
+        let _ = self.audit.set(audit);
+    }
+
+    /// Puts a configuration in force. An account that did not change, and whose provider is where it was, keeps its
+    /// token. Gives what can't be used.
     pub fn configure<A: Application + 'static>(
         &self,
         configs: &[ClientCredentials],
@@ -79,7 +92,7 @@ impl ServiceTokens {
         tasks: &Tasks,
     ) -> Vec<String> {
         let mut faults = Vec::new();
-        let old = self.0.load();
+        let old = self.all.load();
         let mut all = HashMap::new();
         for config in configs {
             let client = match config.client_secret.read() {
@@ -89,9 +102,6 @@ impl ServiceTokens {
                     Err("its client secret can't be read at the agent".to_owned())
                 }
             };
-            let kept =
-                old.get(&config.name).filter(|kept| kept.config == *config && kept.same_client(&client));
-            // Another application under the same name is another provider.
             let Some(application) = application(&config.upstream) else {
                 faults.push(format!(
                     "service “{}”: there is no application “{}”",
@@ -99,12 +109,20 @@ impl ServiceTokens {
                 ));
                 continue;
             };
+            // Another application under the same name is another provider: the token is not its affair.
+            let place = application.place();
+            let same = |kept: &&Arc<Fetched>| {
+                kept.config == *config && kept.place == place && kept.same_client(&client)
+            };
+            let kept = old.get(&config.name).filter(same);
             let fetched = Fetched {
                 config: config.clone(),
                 client,
                 application: Box::new(application),
+                place,
                 clock: clock.clone(),
                 tasks: tasks.clone(),
+                audit: Arc::clone(&self.audit),
                 view: ArcSwapOption::empty(),
                 turn: Arc::default(),
             };
@@ -114,13 +132,13 @@ impl ServiceTokens {
             }
             all.insert(config.name.clone(), fetched);
         }
-        self.0.store(Arc::new(all));
+        self.all.store(Arc::new(all));
         faults
     }
 
     /// The account of this name, if it is of this kind.
     pub fn get(&self, name: &ServiceName) -> Option<Arc<Fetched>> {
-        self.0.load().get(name).cloned()
+        self.all.load().get(name).cloned()
     }
 
     /// The files with secrets, to be watched.
@@ -129,7 +147,7 @@ impl ServiceTokens {
             SecretRef::File(path) => Some(path.clone()),
             SecretRef::Credential(_) => None,
         };
-        self.0.load().values().filter_map(file).collect()
+        self.all.load().values().filter_map(file).collect()
     }
 }
 
@@ -148,7 +166,7 @@ impl Fetched {
             return Ok(Arc::clone(&token.credential));
         }
         let held = tokio::time::timeout(PATIENCE, Arc::clone(&self.turn).lock_owned()).await;
-        let turn = held.map_err(|_| self.unavailable("the token request takes long", 2))?;
+        let turn = held.map_err(|_| self.unavailable(2))?;
         if let Some(token) = self.usable(self.clock.now()) {
             return Ok(Arc::clone(&token.credential));
         }
@@ -161,22 +179,30 @@ impl Fetched {
         let fetched = self.tasks.spawn_detached(async move { this.fetch(turn).await });
         match tokio::time::timeout(PATIENCE, fetched).await {
             Ok(Ok(result)) => result,
-            _ => Err(self.unavailable("the token request takes long", 2)),
+            _ => Err(self.unavailable(2)),
         }
     }
 
     async fn fetch(self: Arc<Self>, mut turn: OwnedMutexGuard<Turn>) -> Result<Arc<Credential>, Problem> {
         let asked = self.clock.now();
         if let Some(not_before) = turn.not_before.filter(|not_before| asked < *not_before) {
-            let why = turn.why.as_deref().unwrap_or("the last try failed");
-            return Err(self.unavailable(why, (not_before - asked).as_secs()));
+            return Err(self.unavailable((not_before - asked).as_secs()));
         }
         let result = match &self.client {
             Err(fault) => Err(fault.clone()),
             Ok(client) => {
                 let form = Grant::ClientCredentials { scope: &self.config.scope }.form(client);
-                let answer = self.application.tokens(&self.config.token_path, form).await;
-                answer.map_err(|fault| fault.to_string())
+                let answer = within(REQUEST, self.application.tokens(&self.config.token_path, form)).await;
+                let answer = answer.map_err(|fault| fault.to_string());
+                match &answer {
+                    Ok(_) => self.note("the client secret was sent, and an access token fetched"),
+                    Err(reason) => {
+                        self.note(&format!(
+                            "the client secret was sent, and no access token fetched: {reason}"
+                        ));
+                    }
+                }
+                answer
             }
         };
         let made = result.and_then(|tokens| {
@@ -194,10 +220,21 @@ impl Fetched {
                 let pause = renewal::pause(turn.failures, rand::random());
                 turn.not_before = Some(self.clock.now() + pause);
                 tracing::warn!(service = %self.config.name, reason, "no token could be fetched");
-                let problem = self.unavailable(&reason, pause.as_secs());
-                turn.why = Some(reason);
-                Err(problem)
+                Err(self.unavailable(pause.as_secs()))
             }
+        }
+    }
+
+    /// Notes a use of its secret other than for a call.
+    fn note(&self, words: &str) {
+        let facts = Facts {
+            identity: Some(As::Service(self.config.name.as_str())),
+            jira_user: Some(&self.config.user),
+            upstream: Some(self.config.upstream.as_str()),
+            ..Facts::default()
+        };
+        if let Some(audit) = self.audit.get() {
+            audit.note(&Record::new(Event::SecretUsed).about(facts).detail(words));
         }
     }
 
@@ -220,10 +257,11 @@ impl Fetched {
         }
     }
 
-    fn unavailable(&self, reason: &str, seconds: u64) -> Problem {
+    /// Without the reason: it may name a node, and what a caller is told passes the relay.
+    fn unavailable(&self, seconds: u64) -> Problem {
         let detail = format!(
-            "The rule makes this call as service {}, and no token for it can be fetched for now ({reason}), so the \
-             call was not made. At the site, check its client-credentials.",
+            "The rule makes this call as service {}, and no token for it can be fetched for now, so the call was not \
+             made. At the site, the agent's log says why; check its client-credentials.",
             self.config.name
         );
         let seconds = u32::try_from(seconds.saturating_add(1)).unwrap_or(u32::MAX);
@@ -241,7 +279,9 @@ impl Fetched {
         if turn.alive.is_some_and(|when| now.saturating_duration_since(when) < HOLDS) {
             return Refusal::Alive;
         }
-        match self.application.myself(&used).await {
+        let said = self.application.myself(&used).await;
+        self.note("asked whose it is, after a refusal");
+        match said {
             Myself::Is(_) => {
                 turn.alive = Some(self.clock.now());
                 Refusal::Alive
@@ -280,6 +320,8 @@ impl Keeper for FetchedKeeper {
     }
 }
 
+/// A token request takes no longer; the next one is a new try, since nothing is used up.
+const REQUEST: Duration = Duration::from_secs(60);
 /// A call waits no longer for a token.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer of `myself` holds.
@@ -293,6 +335,7 @@ mod tests {
     use super::super::application::Answer;
     use super::super::tokens::RequestFault;
     use super::*;
+    use crate::agent::audit::written;
     use crate::agent::store::tables::mappings::Account;
     use crate::common::secret::Secret;
     use crate::identity::oauth::Tokens;
@@ -301,12 +344,17 @@ mod tests {
     struct Scripted(Arc<Script>);
 
     struct Script {
+        place: StdMutex<String>,
         forms: StdMutex<Vec<String>>,
         whose: StdMutex<Myself>,
         up: std::sync::atomic::AtomicBool,
     }
 
     impl Application for Scripted {
+        fn place(&self) -> String {
+            self.0.place.lock().unwrap().clone()
+        }
+
         fn tokens<'a>(
             &'a self,
             path: &'a str,
@@ -320,7 +368,7 @@ mod tests {
             Box::pin(async move {
                 tokio::task::yield_now().await;
                 if !up {
-                    return Err(RequestFault::Unsent("no route".to_owned()));
+                    return Err(RequestFault::Unsent("no connection to jira-node-2:8443".to_owned()));
                 }
                 Ok(Tokens {
                     access: Secret::new(format!("a{number}")),
@@ -346,7 +394,7 @@ mod tests {
         clock: Clock,
         tasks: Tasks,
         config: ClientCredentials,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Bench {
@@ -358,6 +406,7 @@ mod tests {
             let account =
                 Account { key: "K".to_owned(), name: "svc".to_owned(), display_name: String::new() };
             let script = Scripted(Arc::new(Script {
+                place: StdMutex::new("https://jira.example".to_owned()),
                 forms: StdMutex::default(),
                 whose: StdMutex::new(Myself::Is(account)),
                 up: true.into(),
@@ -377,7 +426,7 @@ mod tests {
                 clock: Clock::manual(),
                 tasks: Tasks::new(),
                 config,
-                _folder: folder,
+                folder,
             };
             assert!(bench.configure().is_empty());
             bench
@@ -431,7 +480,7 @@ mod tests {
         for _ in 0..5 {
             let problem = bench.credential().await.unwrap_err();
             assert_eq!(problem.code, Code::CredentialUnavailable);
-            assert!(!problem.detail.contains("s3cret"));
+            assert!(!problem.detail.contains("s3cret") && !problem.detail.contains("jira-node-2"));
         }
         assert_eq!(bench.requests(), 1);
         bench.script.0.up.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -454,5 +503,35 @@ mod tests {
             assert_eq!(renewed.authorization(), "Bearer a2");
         }
         assert_eq!(bench.requests(), 2);
+    }
+    #[tokio::test]
+    async fn another_provider_of_the_same_name_never_sees_the_token() {
+        let bench = Bench::new();
+        assert_eq!(bench.token().await, "Bearer a1");
+        bench.configure();
+        assert_eq!(bench.token().await, "Bearer a1");
+        *bench.script.0.place.lock().unwrap() = "https://other.example".to_owned();
+        bench.configure();
+        assert_eq!(bench.token().await, "Bearer a2");
+    }
+    #[tokio::test]
+    async fn each_use_of_its_secret_is_recorded() {
+        let bench = Bench::new();
+        let (audit, written) = written::start(bench.folder.path(), &bench.clock, &bench.tasks).await;
+        bench.all.record_in(audit);
+        let credential = bench.credential().await.unwrap();
+        assert!(matches!(credential.keeper().unwrap().refused(&credential).await, Refusal::Alive));
+        bench.script.0.up.store(false, std::sync::atomic::Ordering::Relaxed);
+        bench.clock.advance(Duration::from_secs(3600));
+        bench.credential().await.unwrap_err();
+        assert_eq!(
+            written.secret_used().await,
+            [
+                "service:reader svc jira: the client secret was sent, and an access token fetched",
+                "service:reader svc jira: asked whose it is, after a refusal",
+                "service:reader svc jira: the client secret was sent, and no access token fetched: the application could \
+                 not be asked: no connection to jira-node-2:8443",
+            ]
+        );
     }
 }

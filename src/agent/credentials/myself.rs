@@ -34,7 +34,8 @@ pub async fn ask(upstream: &Upstream, authorization: &HeaderValue) -> Myself {
             Ok(answer) => answer.into_parts(),
             Err(fault) => return Myself::Unknown(fault.to_string()),
         };
-        if !head.status.is_success() {
+        // The words of a 403 tell what refused.
+        if !head.status.is_success() && head.status != StatusCode::FORBIDDEN {
             return read(head.status, &head.headers, &[]);
         }
         match tokens::read(body, MAX_ANSWER).await {
@@ -59,7 +60,7 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Myself {
     let nobody = nobody.into_iter().any(|name| name.as_bytes().eq_ignore_ascii_case(b"anonymous"));
     match status {
         StatusCode::UNAUTHORIZED => return Myself::Refused,
-        StatusCode::FORBIDDEN => return Myself::SwitchedOff,
+        StatusCode::FORBIDDEN if is_of_the_account(headers, body) => return Myself::SwitchedOff,
         status if !status.is_success() => return Myself::Unknown(format!("the answer was {status}")),
         _ if nobody => return Myself::Refused,
         _ => {}
@@ -79,6 +80,20 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Myself {
     Myself::Is(Account { key: user.key, name: user.name, display_name })
 }
 
+/// Whether a 403 is Jira's own word, and about the account. A firewall, a balancer or a maintenance page in front of it
+/// answers so to everybody, and secrets that were wiped for it would not come back.
+fn is_of_the_account(headers: &HeaderMap, body: &[u8]) -> bool {
+    let of_jira = ["x-arequestid", "x-ausername", "x-seraph-loginreason"];
+    let captcha = headers.contains_key("x-authentication-denied-reason")
+        || headers
+            .get_all("x-seraph-loginreason")
+            .iter()
+            .any(|reason| reason.as_bytes().windows(DENIED.len()).any(|part| part == DENIED));
+    let forgery =
+        body.trim_ascii_start().get(..XSRF.len()).is_some_and(|start| start.eq_ignore_ascii_case(XSRF));
+    of_jira.iter().any(|name| headers.contains_key(*name)) && !captcha && !forgery
+}
+
 /// What every request of the agent's own has.
 pub(super) fn common(upstream: &Upstream, headers: &mut HeaderMap) {
     if let Ok(host) = HeaderValue::from_str(&upstream.config().base_url.authority()) {
@@ -91,6 +106,10 @@ pub(super) fn common(upstream: &Upstream, headers: &mut HeaderMap) {
 /// The caller of the call that was refused waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 256 * 1024;
+/// In `X-Seraph-LoginReason`, where the way to log in is closed and not the account: a CAPTCHA waits.
+const DENIED: &[u8] = b"AUTHENTICATION_DENIED";
+/// How Jira begins where it takes a request for forged.
+const XSRF: &[u8] = b"XSRF check failed";
 /// Longer than any name Jira lets through.
 const MAX_NAME: usize = 255;
 
@@ -114,7 +133,7 @@ mod tests {
             (200, Some("Anonymous"), alice, Myself::Refused),
             (200, Some("alice"), &off, Myself::SwitchedOff),
             (401, None, alice, Myself::Refused),
-            (403, None, "", Myself::SwitchedOff),
+            (403, Some("alice"), "", Myself::SwitchedOff),
         ] {
             let mut headers = HeaderMap::new();
             headers.extend(
@@ -137,6 +156,36 @@ mod tests {
         ] {
             let said = read(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes());
             assert!(matches!(said, Myself::Unknown(_)), "{status} {body}");
+        }
+    }
+    #[test]
+    fn only_what_jira_says_of_the_account_switches_it_off() {
+        let failed = ("x-seraph-loginreason", "AUTHORISATION_FAILED");
+        let denied = ("x-seraph-loginreason", "AUTHENTICATION_DENIED");
+        let captcha = ("x-authentication-denied-reason", "CAPTCHA_CHALLENGE; login-url=https://j/login.jsp");
+        let request = ("x-arequestid", "600x1x1");
+        for (fields, body, off) in [
+            (&[request][..], "", true),
+            (&[("x-ausername", "alice")], "{}", true),
+            (&[failed], "", true),
+            // Not Jira's word.
+            (&[], "", false),
+            (&[("server", "waf")], "<html>Forbidden</html>", false),
+            (&[("retry-after", "600")], "Down for maintenance", false),
+            // Jira's, and not about the account.
+            (&[request, denied, captcha], "", false),
+            (&[request, captcha], "", false),
+            (&[denied], "", false),
+            (&[request], "XSRF check failed", false),
+            (&[request], "\nxsrf check failed for x", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            let said = read(StatusCode::FORBIDDEN, &headers, body.as_bytes());
+            assert_eq!(said == Myself::SwitchedOff, off, "{fields:?} {body}");
+            assert!(off || matches!(said, Myself::Unknown(_)), "{said:?}");
         }
     }
 }

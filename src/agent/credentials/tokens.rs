@@ -1,5 +1,8 @@
 //! Token requests to an application's OAuth provider: sent once, and with what is known of their fate.
 
+use std::future::Future;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +15,15 @@ use crate::identity::oauth::{self, FORM, MAX_ANSWER, TokenFault, Tokens};
 
 /// Where Jira's provider takes token requests.
 pub const TOKEN_PATH: &str = "/rest/oauth2/latest/token";
+
+/// Waits no longer for an answer to one of these requests. What was sent by then may still be done.
+pub async fn within<T>(
+    patience: Duration,
+    request: impl Future<Output = Result<T, RequestFault>>,
+) -> Result<T, RequestFault> {
+    let lost = |_| RequestFault::Lost(format!("no answer within {patience:?}"));
+    tokio::time::timeout(patience, request).await.map_err(lost).flatten()
+}
 
 /// Why there are no tokens.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -35,12 +35,13 @@ pub(super) fn refreshed(result: Result<Tokens, RequestFault>) -> Next {
         RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. }) => {
             Next::End("Jira no longer takes the refresh token: it was revoked or ran out".to_owned())
         }
-        // Nobody heard it; or the link's own settings are at fault, not the person's grant.
+        // Nobody heard it, or something in front of Jira answered (a token that was used up all the same gets
+        // `invalid_grant` next time); or the link's own settings are at fault, not the person's grant.
         RequestFault::Unsent(_)
-        | RequestFault::Answered(TokenFault::Refused {
-            code: ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient,
-            ..
-        }) => Next::Keep(fault.to_string()),
+        | RequestFault::Answered(
+            TokenFault::Page
+            | TokenFault::Refused { code: ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient, .. },
+        ) => Next::Keep(fault.to_string()),
         RequestFault::Answered(TokenFault::Refused { .. }) => Next::Doubt(fault.to_string()),
         RequestFault::Answered(TokenFault::Status(status)) => match *status {
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -78,6 +79,7 @@ mod tests {
             (refused(ErrorCode::InvalidRequest), "doubt"),
             (refused(ErrorCode::Other("x".to_owned())), "doubt"),
             (refused(ErrorCode::InvalidGrant), "end"),
+            (RequestFault::Answered(TokenFault::Page), "keep"),
             (RequestFault::Lost(text()), "end"),
             (RequestFault::Answered(TokenFault::Unusable("x")), "end"),
         ] {

@@ -11,6 +11,7 @@ use crate::agent::credentials::{Asked, Credential, Keeper, Refusal};
 use crate::agent::store::tables::mappings::{MappingState, Secrets};
 use crate::common::act_as::ActAs;
 use crate::common::ids::UpstreamName;
+use crate::common::problem::{Code, Problem};
 
 /// Watches over one person's credential.
 pub(super) struct PersonKeeper {
@@ -35,32 +36,42 @@ impl PersonKeeper {
         let mappings = Mappings(self.mappings.upgrade()?);
         let site = mappings.site(&self.upstream)?;
         let asked = mappings.alone(site, &self.act_as, question);
-        tokio::time::timeout(PATIENCE * 2, asked).await.ok().flatten()
+        tokio::time::timeout(PATIENCE * 2, asked).await.ok()?.ok()
     }
 }
 
 impl Keeper for PersonKeeper {
     fn refused<'a>(&'a self, credential: &'a Credential) -> Asked<'a, Refusal> {
-        let used = credential.authorization().clone();
+        let (used, key) = (credential.authorization().clone(), credential.key().map(str::to_owned));
         Box::pin(async move {
-            let said = self.ask(move |change| Box::pin(async move { refused(change, &used).await })).await;
+            let refused = move |change| -> Answer<'static, Refusal> {
+                Box::pin(async move { refused(change, &used, key.as_deref()).await })
+            };
+            let said = self.ask(refused).await;
             said.unwrap_or(Refusal::Alive)
         })
     }
 
     fn other_name<'a>(&'a self, credential: &'a Credential) -> Asked<'a, Option<Arc<Credential>>> {
-        let user = credential.user().to_owned();
+        let (user, key) = (credential.user().to_owned(), credential.key().map(str::to_owned));
         Box::pin(async move {
-            self.ask(move |change| Box::pin(async move { other_name(change, &user).await })).await.flatten()
+            let named = move |change| -> Answer<'static, Option<Arc<Credential>>> {
+                Box::pin(async move { other_name(change, &user, key.as_deref()).await })
+            };
+            self.ask(named).await.flatten()
         })
     }
 }
 
-async fn refused(mut change: Change, used: &http::HeaderValue) -> Refusal {
+async fn refused(mut change: Change, used: &http::HeaderValue, key: Option<&str>) -> Refusal {
     let ready = match ready(&mut change).await {
         Ok(ready) => ready,
         Err(lost) => return lost,
     };
+    // Sent again as this call, it would be made as one account and recorded as another.
+    if key != Some(ready.account.key.as_str()) {
+        return Refusal::Lost(Box::new(linked_anew()));
+    }
     // Others were refused with it before, and it is dealt with.
     if ready.credential.authorization() != used {
         return Refusal::Renewed(ready.credential);
@@ -120,8 +131,12 @@ async fn taken(mut change: Change, renewed: Arc<Credential>) -> Refusal {
     lost(&end(&mut change, state, reason).await)
 }
 
-async fn other_name(mut change: Change, user: &str) -> Option<Arc<Credential>> {
+async fn other_name(mut change: Change, user: &str, key: Option<&str>) -> Option<Arc<Credential>> {
     let ready = ready(&mut change).await.ok()?;
+    // Another account since, and not a new name of that one.
+    if key != Some(ready.account.key.as_str()) {
+        return None;
+    }
     if ready.credential.user() != user {
         return Some(ready.credential);
     }
@@ -166,6 +181,14 @@ async fn ready(change: &mut Change) -> Result<Ready, Refusal> {
         View::Fault(fault) => Err(lost(fault)),
         View::Unread => Err(Refusal::Alive),
     }
+}
+
+fn linked_anew() -> Problem {
+    Problem::new(
+        Code::CredentialRenewed,
+        "While the call was made, another account was linked to this person, and the application refused the call with \
+         the credential of the account before. Send the call again: it is made as the new one.",
+    )
 }
 
 fn lost(fault: &super::MappingFault) -> Refusal {

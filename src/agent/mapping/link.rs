@@ -7,7 +7,7 @@ use super::renew::pair_of;
 use super::{Account, Mappings, OAuth, Secrets, Site};
 use crate::agent::credentials::Credential;
 use crate::agent::credentials::myself::Myself;
-use crate::agent::credentials::tokens::RequestFault;
+use crate::agent::credentials::tokens::{RequestFault, within};
 use crate::common::ids::UpstreamName;
 use crate::identity::oauth::{Authorization, Challenge, Client, ErrorCode, Grant, TokenFault, Verifier};
 
@@ -109,9 +109,9 @@ impl Mappings {
         let grant = Grant::AuthorizationCode { code, redirect_uri: &oauth.config.redirect_url, verifier };
         let form = grant.form(client);
         let asked = self.0.clock.unix_seconds();
-        let answer = tokio::time::timeout(PATIENCE, site.application.tokens(&oauth.config.token_path, form));
-        let lost = |_| RequestFault::Lost(format!("no answer within {PATIENCE:?}"));
-        match answer.await.map_err(lost).flatten() {
+        let answer = within(PATIENCE, site.application.tokens(&oauth.config.token_path, form)).await;
+        self.0.note(&site, "the secret of the application link was sent with a person's code", None);
+        match answer {
             Ok(tokens) => Ok(Secrets::OAuth(pair_of(tokens, None, asked))),
             Err(RequestFault::Answered(TokenFault::Refused { code: ErrorCode::InvalidGrant, .. })) => {
                 Err(LinkFault::CodeExpired)

@@ -1,7 +1,10 @@
 //! Mappings made, listed and ended: by the link pages, by an administrator, by whoever learns that somebody left.
 
+use std::time::Duration;
+
 use super::renew::{end, load, show};
-use super::{Account, ActAs, Change, MappingRow, MappingState, Mappings, Secrets};
+use super::{Account, ActAs, Busy, Change, MappingRow, MappingState, Mappings, Secrets};
+use crate::agent::credentials::tokens::within;
 use crate::agent::store::StoreFault;
 use crate::agent::store::tables::mappings::{NewMapping, Stored};
 use crate::common::ids::UpstreamName;
@@ -99,7 +102,7 @@ impl Mappings {
         let site = self.site(&link.upstream).ok_or_else(|| CreateFault::NoUpstream(link.upstream.clone()))?;
         let act_as = link.act_as.clone();
         let made = self.alone(site, &act_as, |change| Box::pin(create(change, link)));
-        made.await.unwrap_or(Err(CreateFault::Stopping))
+        made.await.unwrap_or_else(|busy| Err(busy.into()))
     }
 
     /// All mappings, without their secrets.
@@ -119,7 +122,7 @@ impl Mappings {
             return Ok(self.0.store.remove_mapping(upstream, act_as).await?.map(|(row, _)| row));
         };
         let removed = self.alone(site, act_as, |change| Box::pin(remove(change)));
-        removed.await.unwrap_or(Err(StoreFault::Closed))
+        removed.await.unwrap_or_else(|busy| Err(busy.into()))
     }
 
     /// Ends a mapping's use, and wipes its secrets; says whether it was there. For whoever learns by another way that
@@ -148,7 +151,7 @@ impl Mappings {
                 }
             })
         });
-        ended.await.unwrap_or(Err(StoreFault::Closed))
+        ended.await.unwrap_or_else(|busy| Err(busy.into()))
     }
 
     /// Takes those of a list whose person has no mapping yet, all or none; each waits for a credential. Gives how many
@@ -165,6 +168,24 @@ impl Mappings {
         }
         let taken = |(index, other)| ImportFault::Taken { index, other };
         self.0.store.import_mappings(new).await?.map_err(taken)
+    }
+}
+
+impl From<Busy> for StoreFault {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Stopping => Self::Closed,
+            Busy::Held => Self::Overloaded,
+        }
+    }
+}
+
+impl From<Busy> for CreateFault {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::Stopping => Self::Stopping,
+            Busy::Held => StoreFault::Overloaded.into(),
+        }
     }
 }
 
@@ -197,7 +218,7 @@ async fn create(mut change: Change, link: Link) -> Result<MappingRow, CreateFaul
     if let Ok(Some((before, Some(old)))) = before
         && before.account.key != key
     {
-        revoke(&change, &old).await;
+        revoke(&change, &before.account, &old).await;
     }
     match row {
         Ok((row, _)) => Ok(row),
@@ -212,13 +233,13 @@ async fn remove(mut change: Change) -> Result<Option<MappingRow>, StoreFault> {
     change.held.person.show(super::people::View::Fault(super::MappingFault::LinkRequired));
     let Some((row, secrets)) = removed else { return Ok(None) };
     if let Some(secrets) = secrets {
-        revoke(&change, &secrets).await;
+        revoke(&change, &row.account, &secrets).await;
     }
     Ok(Some(row))
 }
 
 /// Tells Jira that a grant is no longer wanted, where it can be told. The local copy is gone in any case.
-async fn revoke(change: &Change, secrets: &Secrets) {
+async fn revoke(change: &Change, account: &Account, secrets: &Secrets) {
     let Some(oauth) = &change.site.oauth else { return };
     let (Secrets::OAuth(pair), Some(path), Ok(client)) = (secrets, &oauth.config.revoke_path, &oauth.client)
     else {
@@ -230,9 +251,12 @@ async fn revoke(change: &Change, secrets: &Secrets) {
         None => (&pair.access, "access_token"),
     };
     let form: Secret<String> = crate::identity::oauth::revocation(client, token, hint);
-    if let Err(fault) = change.site.application.revoke(path, form).await {
+    change.note(account, "the grant is given back at Jira");
+    if let Err(fault) = within(REVOCATION, change.site.application.revoke(path, form)).await {
         tracing::warn!(upstream = %change.site.name, %fault, "Jira was not told that a grant is no longer wanted");
     }
 }
 
+/// The local copy is gone already, and whoever removed it waits.
+const REVOCATION: Duration = Duration::from_secs(20);
 const IMPORTED: &str = "it came from a list, and no credential yet";

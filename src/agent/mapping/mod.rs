@@ -119,7 +119,15 @@ impl Mappings {
 
     fn set(&self, sites: Vec<Named>) {
         let old = self.0.sites.load();
-        let site = |(name, base_url, application, oauth): (UpstreamName, _, _, _)| {
+        let site = |(name, base_url, application, oauth): (UpstreamName, String, _, _)| {
+            if old.get(&name).is_some_and(|before| before.base_url != base_url) {
+                // People stay: this may be the same Jira, and their tokens are good for one use, so none may be lost.
+                tracing::warn!(
+                    upstream = %name, base_url,
+                    "the application has another base URL; the linked accounts stay in use. If it is another \
+                     application, remove its links, or give it a name of its own"
+                );
+            }
             let people = old.get(&name).map_or_else(
                 || Arc::new(People::new(self.0.clock.now(), MAX_PEOPLE)),
                 |site| Arc::clone(&site.people),
@@ -185,20 +193,31 @@ impl Mappings {
         self.0.sites.load().get(upstream).cloned()
     }
 
-    /// Runs a change of one person's mapping to its end, alone, whatever becomes of whoever asked for it.
+    /// Runs a change of one person's mapping to its end, alone, whatever becomes of whoever asked for it. It does not
+    /// begin while others have the person's lock for too long.
     async fn alone<T: Send + 'static>(
         &self,
         site: Arc<Site>,
         act_as: &ActAs,
         change: impl FnOnce(Change) -> Answer<'static, T> + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, Busy> {
         let (inner, act_as) = (Arc::clone(&self.0), act_as.clone());
         let done = self.0.tasks.spawn_detached(async move {
-            let held = site.people.hold(&act_as, inner.clock.now()).await;
-            change(Change { inner, site, act_as, held }).await
+            let held = tokio::time::timeout(TURN, site.people.hold(&act_as, inner.clock.now())).await;
+            let held = held.map_err(|_| Busy::Held)?;
+            Ok(change(Change { inner, site, act_as, held }).await)
         });
-        done.await.ok()
+        done.await.unwrap_or(Err(Busy::Stopping))
     }
+}
+
+/// Why a change did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// The agent is stopping.
+    Stopping,
+    /// Others have the person's lock.
+    Held,
 }
 
 /// What a change of one person's mapping works with; holds that person's lock.
@@ -212,14 +231,21 @@ struct Change {
 impl Change {
     /// Notes a use of this person's secret.
     fn note(&self, account: &Account, words: &str) {
+        self.inner.note(&self.site, words, Some((&self.act_as, account)));
+    }
+}
+
+impl Inner {
+    /// Notes a use of a secret: that of a person, or of the application link itself.
+    fn note(&self, site: &Site, words: &str, whose: Option<(&ActAs, &Account)>) {
         let facts = Facts {
-            act_as: Some((self.act_as.provider(), self.act_as.subject())),
-            identity: Some(As::User(&account.key)),
-            jira_user: Some(&account.name),
-            upstream: Some(self.site.name.as_str()),
+            act_as: whose.map(|(act_as, _)| (act_as.provider(), act_as.subject())),
+            identity: whose.map(|(_, account)| As::User(&account.key)),
+            jira_user: whose.map(|(_, account)| account.name.as_str()),
+            upstream: Some(site.name.as_str()),
             ..Facts::default()
         };
-        if let Some(audit) = self.inner.audit.get() {
+        if let Some(audit) = self.audit.get() {
             audit.note(&Record::new(Event::SecretUsed).about(facts).detail(words));
         }
     }
@@ -240,5 +266,7 @@ impl OAuth {
 
 /// A call waits no longer for a credential.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A change waits no longer for a person's lock.
+const TURN: Duration = Duration::from_secs(30);
 /// So many people of each application are kept in memory.
 const MAX_PEOPLE: usize = 10_000;

@@ -9,6 +9,7 @@ use super::people::{Ready, View};
 use super::{Change, Inner, MappingFault};
 use crate::agent::credentials::Credential;
 use crate::agent::credentials::renewal::{self, Ends};
+use crate::agent::credentials::tokens::within;
 use crate::agent::store::tables::mappings::{Account, MappingRow, MappingState, Pair, Secrets};
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
@@ -135,7 +136,8 @@ pub(super) async fn renew(change: &mut Change) -> Usable {
         Ok((oauth, Ok(client))) => {
             let grant = Grant::RefreshToken { refresh_token, redirect_uri: &oauth.config.redirect_url };
             let form = grant.form(client);
-            decide::refreshed(site.application.tokens(&oauth.config.token_path, form).await)
+            let answer = site.application.tokens(&oauth.config.token_path, form);
+            decide::refreshed(within(PATIENCE, answer).await)
         }
     };
     match result {
@@ -248,6 +250,9 @@ pub(super) async fn end(change: &mut Change, state: MappingState, reason: &str) 
     fault
 }
 
+/// So long a renewal may take. The person's lock is held meanwhile; but to give up on an answer that still comes costs
+/// the grant, so this is as long as a call may wait for its first byte where nobody says otherwise.
+const PATIENCE: Duration = Duration::from_secs(120);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Whoever did not call for so long is not worth a request; the next call renews.
 const RECENT: Duration = Duration::from_secs(30 * 60);

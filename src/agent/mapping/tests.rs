@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::agent::audit::written;
 use crate::agent::credentials::Refusal;
 use crate::agent::credentials::myself::Myself;
 use crate::agent::credentials::tokens::RequestFault;
@@ -32,6 +33,10 @@ struct Script {
 struct Scripted(Arc<Script>);
 
 impl Application for Scripted {
+    fn place(&self) -> String {
+        "https://jira.example".to_owned()
+    }
+
     fn tokens<'a>(&'a self, _: &'a str, form: Secret<String>) -> Answer<'a, Result<Tokens, RequestFault>> {
         self.0.forms.lock().unwrap().push(form.expose().clone());
         Box::pin(async {
@@ -323,7 +328,7 @@ async fn a_try_that_reached_nobody_is_made_again_later() {
     bench.plan([
         Err(RequestFault::Unsent("no route".to_owned())),
         Err(status(503)),
-        Err(refused(ErrorCode::InvalidClient)),
+        Err(RequestFault::Answered(TokenFault::Page)),
         Ok(tokens("a1", "r1")),
     ]);
     // Ahead of the end a failure costs nobody anything.
@@ -346,6 +351,30 @@ async fn a_try_that_reached_nobody_is_made_again_later() {
     assert_eq!(bench.token().await.unwrap(), "Bearer a1");
     assert_eq!(bench.forms().len(), 4);
     assert!(bench.forms().iter().all(|form| form.contains("refresh_token=r0&")), "the old one was kept");
+}
+
+#[tokio::test]
+async fn nobodys_lock_is_held_for_ever() {
+    let bench = Bench::new();
+    bench.with_pair().await;
+    bench.script.gate.forget_permits(1000);
+    bench.clock.advance(Duration::from_secs(3600));
+    let mappings = bench.mappings.clone();
+    let call = bench.tasks.spawn_detached(async move { token_of(&mappings).await });
+    while bench.forms().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // From here on only the request and those who wait for it pass the time.
+    tokio::time::pause();
+    assert_eq!(call.await.unwrap(), Err(Code::CredentialUnavailable), "the caller leaves first");
+    let removed = bench.mappings.remove(&jira(), &alice()).await;
+    assert!(matches!(removed, Err(StoreFault::Overloaded)), "{removed:?}");
+    let site = bench.mappings.site(&jira()).unwrap();
+    drop(site.people.hold(&alice(), bench.clock.now()).await);
+    tokio::time::resume();
+    // It may have been used up.
+    assert_eq!(bench.token().await, Err(Code::NeedsReauth));
+    assert_eq!(bench.row().await.0.state, MappingState::NeedsReauth);
 }
 
 #[tokio::test]
@@ -495,6 +524,26 @@ async fn a_renamed_account_is_the_same_and_another_one_is_not() {
 }
 
 #[tokio::test]
+async fn who_was_linked_anew_under_way_is_not_called_as_another_account() {
+    let bench = Bench::new();
+    bench.with_pair().await;
+    let before = bench.credential().await;
+    let pat = || Secrets::Pat(Secret::new("p0".to_owned()));
+    let bob = Link { account: account("K2", "bob"), ..link(alice(), pat()) };
+    bench.mappings.create(bob).await.unwrap();
+    assert_eq!(lost(refusal(&before).await), Code::CredentialRenewed, "and not made as bob");
+    assert!(before.keeper().unwrap().other_name(&before).await.is_none());
+    assert_eq!(bench.script.asked.load(Ordering::Relaxed), 0);
+    // The same account with a new credential is what a call may go on with.
+    let now = bench.credential().await;
+    let again =
+        Link { account: account("K2", "bob"), ..link(alice(), Secrets::Pat(Secret::new("p1".to_owned()))) };
+    bench.mappings.create(again).await.unwrap();
+    let Refusal::Renewed(renewed) = refusal(&now).await else { panic!() };
+    assert_eq!(renewed.authorization(), "Bearer p1");
+}
+
+#[tokio::test]
 async fn one_account_is_one_persons_unless_an_administrator_says_otherwise() {
     let bench = Bench::new();
     bench.with_pair().await;
@@ -533,6 +582,31 @@ async fn what_is_removed_is_gone_and_told_to_jira() {
     assert_eq!(bench.token().await, Err(Code::UserSuspended));
     bench.configure();
     assert_eq!(bench.token().await, Err(Code::UserSuspended), "a reload changes nothing");
+}
+
+#[tokio::test]
+async fn each_use_of_a_secret_other_than_for_a_call_is_recorded() {
+    let bench = Bench::new();
+    let (audit, written) =
+        written::start(&bench.folder.path().join("audit"), &bench.clock, &bench.tasks).await;
+    bench.mappings.record_in(audit);
+    bench.plan([Ok(tokens("a1", "r1")), Ok(tokens("a2", "r2"))]);
+    let verifier = crate::identity::oauth::Verifier::generate().unwrap();
+    let secrets = bench.mappings.redeem(&jira(), "c0", &verifier).await.unwrap();
+    bench.mappings.create(link(alice(), secrets)).await.unwrap();
+    assert!(matches!(refusal(&*bench.credential().await).await, Refusal::Alive));
+    bench.clock.advance(Duration::from_secs(3600));
+    assert_eq!(bench.token().await.unwrap(), "Bearer a2");
+    bench.mappings.remove(&jira(), &alice()).await.unwrap().unwrap();
+    assert_eq!(
+        written.secret_used().await,
+        [
+            "- - jira: the secret of the application link was sent with a person's code",
+            "user:K1 alice jira: asked whose it is, after a refusal",
+            "user:K1 alice jira: the access token was renewed",
+            "user:K1 alice jira: the grant is given back at Jira",
+        ]
+    );
 }
 
 #[tokio::test]

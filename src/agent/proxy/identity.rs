@@ -17,8 +17,9 @@ pub enum Expected<'a> {
     Anonymous,
     /// The upstream does not say.
     Unchecked,
-    /// The upstream does not say either, but somebody watches over the credential, and wants to hear of refusals.
-    Watched,
+    /// This user, where the upstream says whom it answered; it need not. Somebody watches over the credential, and
+    /// wants to hear of refusals.
+    Watched(&'a str),
 }
 
 /// Whether the answer is what it should be.
@@ -39,8 +40,10 @@ impl Expected<'_> {
     pub fn judge(self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let mut seen = headers.get_all(HEADER).iter().map(HeaderValue::as_bytes);
         match self {
-            Self::Watched if status == StatusCode::UNAUTHORIZED => Verdict::Refused,
-            Self::Unchecked | Self::Watched => Verdict::Right,
+            // Only its absence is excused.
+            Self::Watched(user) if headers.contains_key(HEADER) => Self::User(user).judge(status, headers),
+            Self::Watched(_) if status == StatusCode::UNAUTHORIZED => Verdict::Refused,
+            Self::Unchecked | Self::Watched(_) => Verdict::Right,
             Self::Anonymous => match seen.find(|name| !names(name, ANONYMOUS)).map(decode) {
                 None => Verdict::Right,
                 Some(name) => Verdict::Wrong(name),
@@ -165,7 +168,17 @@ mod tests {
         assert_eq!(judge(Expected::Anonymous, 200, &["admin"]), Verdict::Wrong("admin".to_owned()));
         assert_eq!(judge(Expected::Unchecked, 200, &["admin"]), Verdict::Right);
         assert_eq!(judge(Expected::Unchecked, 401, &[]), Verdict::Right);
-        assert_eq!(judge(Expected::Watched, 200, &[]), Verdict::Right);
-        assert_eq!(judge(Expected::Watched, 401, &[]), Verdict::Refused);
+    }
+
+    #[test]
+    fn where_nobody_need_be_named_only_a_missing_name_is_excused() {
+        let watched = Expected::Watched("alice");
+        assert_eq!(judge(watched, 200, &[]), Verdict::Right);
+        assert_eq!(judge(watched, 401, &[]), Verdict::Refused);
+        assert_eq!(judge(watched, 200, &["Alice"]), Verdict::Right);
+        assert_eq!(judge(watched, 401, &["anonymous"]), Verdict::Refused);
+        assert_eq!(judge(watched, 200, &["anonymous"]), Verdict::Nobody);
+        assert_eq!(judge(watched, 200, &["mallory"]), Verdict::Wrong("mallory".to_owned()));
+        assert!(matches!(judge(watched, 200, &["alice", "mallory"]), Verdict::Wrong(_)));
     }
 }

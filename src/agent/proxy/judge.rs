@@ -36,7 +36,7 @@ impl Proxy {
                 Ok(Expected::User(credential.user()))
             }
             (Identity::Service(_) | Identity::User, Some(credential)) if credential.keeper().is_some() => {
-                Ok(Expected::Watched)
+                Ok(Expected::Watched(credential.user()))
             }
             (Identity::Anonymous, None) | (Identity::Service(_), Some(_)) => Ok(Expected::Unchecked),
             // Never another account instead. A person's credential always has somebody who watches over it.
@@ -64,7 +64,7 @@ impl Proxy {
                 Box::pin(self.ask_keeper(permit, verdict, status, headers, credential, made)).await
             }
             (Verdict::Refused, Some(credential)) => {
-                if Box::pin(self.verdicts.is_dead(&self.upstream, credential)).await {
+                if Box::pin(self.verdicts.is_dead(&self.upstream, permit.identity(), credential)).await {
                     return Err(problems::dead(&self.upstream, credential.user()));
                 }
                 Ok(Judged::Passes)

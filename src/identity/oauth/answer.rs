@@ -59,6 +59,9 @@ pub enum TokenFault {
     /// A refusal that is not the provider's: an error page, a balancer's word, a busy server.
     #[error("the answer was {0}, and not the provider's")]
     Status(StatusCode),
+    /// A success that is not the provider's either, since it is no JSON object: a login or maintenance page.
+    #[error("the answer was a success, but a page and not the provider's JSON")]
+    Page,
     /// A success that is none: the provider may have done what was asked, but its answer can't be used.
     #[error("the provider's answer can't be used: {0}")]
     Unusable(&'static str),
@@ -69,6 +72,10 @@ pub fn read(status: StatusCode, body: &[u8]) -> Result<Tokens, TokenFault> {
     let whole = body.len() <= MAX_ANSWER;
     if !status.is_success() {
         return Err(if whole { refusal(status, body) } else { TokenFault::Status(status) });
+    }
+    // Where it begins as one and then breaks off, it may have been the provider's.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenFault::Page);
     }
     if !whole {
         return Err(TokenFault::Unusable("it is too large"));
@@ -100,16 +107,20 @@ fn tokens(body: &[u8]) -> Result<Tokens, TokenFault> {
     if !given.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
         return Err(TokenFault::Unusable("its token_type is not bearer"));
     }
+    // Section 5.1 only recommends it. Nothing, or nonsense: the token is used as long as others are, or until it is
+    // refused; to believe that it is dead at once would renew it at each call.
     let seconds = match &given.expires_in {
-        // Section 5.1 only recommends it.
-        None => USUAL_LIFETIME,
-        Some(Value::Number(number)) => number.as_u64().unwrap_or(0),
-        Some(Value::String(text)) => text.parse().unwrap_or(0),
-        Some(_) => 0,
+        Some(Value::Number(number)) => number.as_u64().or_else(|| whole_seconds(number.as_f64()?)),
+        Some(Value::String(text)) => text.trim().parse().ok(),
+        _ => None,
     };
-    // Nothing, or nonsense: such a token is used until it is refused.
-    let lifetime = Duration::from_secs(seconds.clamp(1, MAX_LIFETIME));
+    let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or(USUAL_LIFETIME);
+    let lifetime = Duration::from_secs(seconds.min(MAX_LIFETIME));
     Ok(Tokens { access, refresh, lifetime, scope: given.scope.map(|scope| plain(&scope, 200)) })
+}
+
+fn whole_seconds(seconds: f64) -> Option<u64> {
+    Duration::try_from_secs_f64(seconds).ok().map(|lifetime| lifetime.as_secs())
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> TokenFault {
@@ -189,7 +200,7 @@ impl fmt::Display for ErrorCode {
 /// Secrets are longer.
 const LONGEST_WORD: usize = 20;
 const MAX_TOKEN: usize = 8 * 1024;
-/// What Atlassian's providers give where nobody set another; only for an answer without `expires_in`.
+/// What Atlassian's providers give where nobody set another; only for an answer without a usable `expires_in`.
 const USUAL_LIFETIME: u64 = 3600;
 /// Ten years: beyond that, arithmetic on times is all that could go wrong.
 const MAX_LIFETIME: u64 = 10 * 365 * 24 * 3600;
@@ -220,10 +231,16 @@ mod tests {
             ("", 3600),
             (r#","expires_in":null"#, 3600),
             (r#","expires_in":"60""#, 60),
-            (r#","expires_in":0"#, 1),
-            (r#","expires_in":-5"#, 1),
+            (r#","expires_in":1"#, 1),
             (r#","expires_in":1.5"#, 1),
-            (r#","expires_in":true"#, 1),
+            (r#","expires_in":7200.0"#, 7200),
+            (r#","expires_in":0"#, 3600),
+            (r#","expires_in":"0""#, 3600),
+            (r#","expires_in":0.3"#, 3600),
+            (r#","expires_in":-5"#, 3600),
+            (r#","expires_in":true"#, 3600),
+            (r#","expires_in":"soon""#, 3600),
+            (r#","expires_in":1e300"#, 3600),
             (r#","expires_in":18446744073709551615"#, MAX_LIFETIME),
             // The other clock's word counts for nothing.
             (r#","expires_in":60,"created_at":1"#, 60),
@@ -238,9 +255,8 @@ mod tests {
     fn a_success_that_is_none_is_told() {
         let long = "x".repeat(MAX_TOKEN + 1);
         for body in [
-            "",
-            "<html><body>Log in</body></html>",
-            "[]",
+            "{",
+            r#" {"access_token":"a","token_ty"#,
             r#"{"token_type":"bearer"}"#,
             r#"{"access_token":"","token_type":"bearer"}"#,
             r#"{"access_token":"a b","token_type":"bearer"}"#,
@@ -256,6 +272,12 @@ mod tests {
         let large =
             format!(r#"{{"access_token":"a","token_type":"bearer","x":"{}"}}"#, "x".repeat(MAX_ANSWER));
         assert_eq!(ok(&large).unwrap_err(), TokenFault::Unusable("it is too large"));
+        let large = format!("<html>{}", "x".repeat(MAX_ANSWER));
+        for page in
+            ["", " ", "<html><body>Log in</body></html>", "[]", "null", "Down for maintenance", &large]
+        {
+            assert_eq!(ok(page).unwrap_err(), TokenFault::Page, "{page}");
+        }
     }
 
     #[test]

@@ -74,6 +74,16 @@ async fn an_application_that_names_nobody_is_asked_when_it_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_for_nobody_is_no_success_though_no_name_is_asked_for() {
+    let world = World::with_header(&["invalid-bearer=anonymous"], false).await;
+    world.link("alice").await;
+    assert_eq!(who(&world.myself("alice").await), "alice");
+    world.jira.post("/oauth/users/alice/revoke").await;
+    let answer = world.call(Method::GET, "/rest/api/2/serverInfo", "alice", "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "needs-reauth"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_account_here_is_told_so() {
     let world = World::new(&["oauth-revoke=present"]).await;
     let answer = world.comment("alice").await;
