@@ -39,6 +39,7 @@ impl Store {
             Ok(seals) => seals,
             // A page that can't be read.
             Err(StoreFault::Damaged(what)) => {
+                self.leave_as_it_is().await?;
                 return Ok(Verified { store, broken: vec![what], ..Verified::default() });
             }
             Err(fault) => return Err(fault.into()),
@@ -50,16 +51,16 @@ impl Store {
         });
         let mut verified = looked.await.map_err(|_| StoreFault::Closed)??;
         if !verified.broken.is_empty() {
-            // What is damaged is left as it is, with its log.
-            self.0
-                .worker
-                .alone(|connection| leave_log(connection, true))
-                .await
-                .map_err(StoreFault::from)??;
+            self.leave_as_it_is().await?;
         }
         verified.store = store;
         verified.data_keys.retain(|(version, _)| versions.contains(version));
         Ok(verified)
+    }
+
+    /// What is damaged is left with its log.
+    async fn leave_as_it_is(&self) -> Result<(), StoreFault> {
+        self.0.worker.alone(|connection| leave_log(connection, true)).await.map_err(StoreFault::from)?
     }
 }
 
