@@ -53,4 +53,10 @@ async fn a_service_accounts_token_is_fetched_once_and_anew_when_it_died() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert_eq!(answer.problem(), Some("credential-unavailable"));
     assert!(!site.agent.log().contains("s3cret-robot"));
+    let used = site.world.agent(&["audit", "list", "--json", "--event", "secret-used"]).await.json();
+    let used = used.to_string();
+    for words in ["an access token fetched", "no access token fetched", "asked whose it is"] {
+        assert!(used.contains(words), "{words} {used}");
+    }
+    assert!(used.contains("service:reader") && !used.contains("s3cret-robot"), "{used}");
 }

@@ -27,6 +27,11 @@ async fn a_dead_account_is_told_and_the_agent_lives() {
     }
     assert!(site.running.agent.is_running());
     assert_eq!(site.get(Version::One, "x").await.unwrap().status, 200);
+    // Whose the account is was asked, with its secret: the audit says so.
+    let used = site.running.world.agent(&["audit", "list", "--json", "--event", "secret-used"]).await.json();
+    let first = &used["records"][0];
+    assert_eq!(first["detail"], "asked whose it is, after a refusal", "{used}");
+    assert!(first["identity"].as_str().unwrap().starts_with("service:"), "{used}");
 }
 
 #[tokio::test]
