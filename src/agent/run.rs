@@ -104,14 +104,20 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
-    let take = move |config: Config| {
+    let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
-        recorded.note(&Record::new(Event::Reload).detail(&in_force(&config)));
+        recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
         Ok(restart_needed)
     };
-    let reload = reload::start(file, changes, clock.clone(), &tasks, Config::load, take);
+    let recorded = audit.clone();
+    let wrong = move |fault: &str, by: &str| {
+        let detail = format!("not taken, what was read before stays in force: {fault}");
+        recorded.note(&Record::new(Event::Reload).by(by).detail(&detail));
+    };
+    let steps = reload::Steps { read: Config::load, take, wrong };
+    let reload = reload::start(file, changes, clock.clone(), &tasks, steps);
 
     let signer = signer(&store).await?;
     Writer::start(&audit, signer, &recording);
