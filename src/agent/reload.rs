@@ -33,10 +33,17 @@ pub struct Record {
 #[derive(Debug, Clone)]
 pub struct Handle {
     record: Arc<Mutex<Record>>,
-    ask: mpsc::Sender<Answer>,
+    ask: mpsc::Sender<Ask>,
 }
 
 type Answer = oneshot::Sender<Result<Vec<String>, String>>;
+
+/// Who asks, and where what came of it goes.
+#[derive(Debug)]
+struct Ask {
+    by: String,
+    answer: Answer,
+}
 
 impl Handle {
     /// How it stands.
@@ -44,47 +51,66 @@ impl Handle {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the file now. Gives the keys that need a restart, or what is wrong with the file.
-    pub async fn reload(&self) -> Result<Vec<String>, String> {
+    /// Reads the file now, as this one asks. Gives the keys that need a restart, or what is wrong with the file.
+    pub async fn reload(&self, by: String) -> Result<Vec<String>, String> {
         let stopping = || "the agent is about to stop".to_owned();
         let (answer, came) = oneshot::channel();
-        self.ask.send(answer).await.map_err(|_| stopping())?;
+        self.ask.send(Ask { by, answer }).await.map_err(|_| stopping())?;
         came.await.map_err(|_| stopping())?
     }
 }
 
 /// Watches until the group is told to stop. `read` makes a configuration of the file; `take` puts it in force and
-/// names what it could not; if it fails, it has changed nothing.
-pub fn start<C, R, T>(file: &Path, changes: Changes, clock: Clock, tasks: &Tasks, read: R, take: T) -> Handle
+/// names what it could not; if it fails, it has changed nothing, and `wrong` is told why. Both hear who asked.
+pub fn start<C, R, T, W>(
+    file: &Path,
+    changes: Changes,
+    clock: Clock,
+    tasks: &Tasks,
+    steps: Steps<R, T, W>,
+) -> Handle
 where
     C: Send + 'static,
     R: Fn(&Path) -> Result<C, Report> + Send + 'static,
-    T: FnMut(C) -> Result<Vec<String>, Report> + Send + 'static,
+    T: FnMut(C, &str) -> Result<Vec<String>, Report> + Send + 'static,
+    W: FnMut(&str, &str) + Send + 'static,
 {
     let loaded = clock.wall();
     let record = Record { file: file.to_owned(), loaded, error: None, restart_needed: Vec::new() };
     let record = Arc::new(Mutex::new(record));
     let (ask, asked) = mpsc::channel(4);
-    let keeper = Keeper { file: file.to_owned(), record: record.clone(), clock, read, take };
+    let keeper = Keeper { file: file.to_owned(), record: record.clone(), clock, steps };
     tasks.spawn("reload", watch(keeper, changes, asked, tasks.clone()));
     Handle { record, ask }
 }
 
-struct Keeper<R, T> {
+/// What a reload is made of.
+#[derive(Debug)]
+pub struct Steps<R, T, W> {
+    /// Makes a configuration of the file.
+    pub read: R,
+    /// Puts it in force, for the one who asked.
+    pub take: T,
+    /// Hears what is wrong in one line, and who asked.
+    pub wrong: W,
+}
+
+struct Keeper<R, T, W> {
     file: PathBuf,
     record: Arc<Mutex<Record>>,
     clock: Clock,
-    read: R,
-    take: T,
+    steps: Steps<R, T, W>,
 }
 
-impl<C, R, T> Keeper<R, T>
+impl<C, R, T, W> Keeper<R, T, W>
 where
     R: Fn(&Path) -> Result<C, Report>,
-    T: FnMut(C) -> Result<Vec<String>, Report>,
+    T: FnMut(C, &str) -> Result<Vec<String>, Report>,
+    W: FnMut(&str, &str),
 {
-    fn reload(&mut self) -> Result<Vec<String>, String> {
-        let taken = (self.read)(&self.file).and_then(&mut self.take);
+    fn reload(&mut self, by: &str) -> Result<Vec<String>, String> {
+        let Steps { read, take, wrong } = &mut self.steps;
+        let taken = read(&self.file).and_then(|config| take(config, by));
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         match taken {
             Ok(restart_needed) => {
@@ -108,6 +134,7 @@ where
                     "the changed configuration is wrong; what was read before stays in force. \
                      See `outhaul-agent check-config`"
                 );
+                wrong(first, by);
                 record.error = Some(text.clone());
                 Err(text)
             }
@@ -115,14 +142,15 @@ where
     }
 }
 
-async fn watch<C, R, T>(
-    mut keeper: Keeper<R, T>,
+async fn watch<C, R, T, W>(
+    mut keeper: Keeper<R, T, W>,
     mut changes: Changes,
-    mut asked: mpsc::Receiver<Answer>,
+    mut asked: mpsc::Receiver<Ask>,
     tasks: Tasks,
 ) where
     R: Fn(&Path) -> Result<C, Report>,
-    T: FnMut(C) -> Result<Vec<String>, Report>,
+    T: FnMut(C, &str) -> Result<Vec<String>, Report>,
+    W: FnMut(&str, &str),
 {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
@@ -135,12 +163,12 @@ async fn watch<C, R, T>(
         tokio::select! {
             () = tasks.cancelled() => return,
             change = changes.next() => match change {
-                Some(()) => drop(keeper.reload()),
+                Some(()) => drop(keeper.reload("a change of the file")),
                 None => return,
             },
-            _ = hangup.recv() => drop(keeper.reload()),
-            Some(answer) = asked.recv() => {
-                let _ = answer.send(keeper.reload());
+            _ = hangup.recv() => drop(keeper.reload("SIGHUP")),
+            Some(Ask { by, answer }) = asked.recv() => {
+                let _ = answer.send(keeper.reload(&by));
             }
         }
     }
@@ -160,23 +188,29 @@ mod tests {
         let tasks = Tasks::new();
         let changes = crate::net::reload::watch_files(vec![file.clone()], Duration::from_millis(50), &tasks);
         let in_force = Arc::new(Mutex::new(1_u32));
-        let taken = in_force.clone();
+        let (taken, faults) = (in_force.clone(), Arc::new(Mutex::new(Vec::new())));
+        let told = faults.clone();
         let handle = start(
             &file,
             changes,
             Clock::system(),
             &tasks,
-            |file| {
-                let text = std::fs::read_to_string(file).unwrap();
-                text.parse::<u32>().map_err(|error| Report::from_error(Exit::Config, &error))
-            },
-            move |number| {
-                *taken.lock().unwrap() = number;
-                Ok(if number > 2 { vec!["relay.url".to_owned()] } else { Vec::new() })
+            Steps {
+                read: |file: &Path| {
+                    let text = std::fs::read_to_string(file).unwrap();
+                    text.parse::<u32>().map_err(|error| Report::from_error(Exit::Config, &error))
+                },
+                take: move |number, _: &str| {
+                    *taken.lock().unwrap() = number;
+                    Ok(if number > 2 { vec!["relay.url".to_owned()] } else { Vec::new() })
+                },
+                wrong: move |fault: &str, by: &str| told.lock().unwrap().push(format!("{by}: {fault}")),
             },
         );
         std::fs::write(&file, "two").unwrap();
-        assert!(handle.reload().await.unwrap_err().contains("invalid digit"));
+        assert!(handle.reload("uid 0".to_owned()).await.unwrap_err().contains("invalid digit"));
+        let told = |text: &String| text.starts_with("uid 0: ") && text.contains("invalid digit");
+        assert!(faults.lock().unwrap().iter().any(told), "{faults:?}");
         assert_eq!(*in_force.lock().unwrap(), 1);
         assert!(handle.record().error.is_some());
         std::fs::write(&file, "3").unwrap();
@@ -188,6 +222,6 @@ mod tests {
         assert_eq!(handle.record().restart_needed, ["relay.url"]);
         tasks.cancel();
         assert!(tasks.drain(Duration::from_secs(5)).await);
-        assert!(handle.reload().await.unwrap_err().contains("about to stop"));
+        assert!(handle.reload(String::new()).await.unwrap_err().contains("about to stop"));
     }
 }

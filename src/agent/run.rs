@@ -50,10 +50,10 @@ pub fn run(file: &Path) -> Result<(), Report> {
 }
 
 /// Start order: what may fail comes before anything that others can see; the tunnels come last, because from then
-/// on calls come in. Stop order is the reverse: first the tunnels, with the calls under way.
+/// on calls come in. Stop order is the reverse: first the tunnels, with the calls under way; the audit closes last.
 async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let clock = Clock::system();
-    let (tasks, tunnels) = (Tasks::new(), Tasks::new());
+    let (tasks, tunnels, recording) = (Tasks::new(), Tasks::new(), Tasks::new());
     let mut stop = Stop::listen()?;
     let started = clock.wall();
 
@@ -105,17 +105,23 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
-    let take = move |config: Config| {
+    let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
-        recorded.note(&Record::new(Event::Reload).detail(&in_force(&config)));
+        recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
         Ok(restart_needed)
     };
-    let reload = reload::start(file, changes, clock.clone(), &tasks, Config::load, take);
+    let recorded = audit.clone();
+    let wrong = move |fault: &str, by: &str| {
+        let detail = format!("not taken, what was read before stays in force: {fault}");
+        recorded.note(&Record::new(Event::Reload).by(by).detail(&detail));
+    };
+    let steps = reload::Steps { read: Config::load, take, wrong };
+    let reload = reload::start(file, changes, clock.clone(), &tasks, steps);
 
     let signer = signer(&store).await?;
-    Writer::start(&audit, signer, &tasks);
+    Writer::start(&audit, signer, &recording);
     if let Err(fault) = audit.started(&in_force(&config)).await {
         // Calls are refused as long as it lasts; the agent runs, so that `status` can say so.
         tracing::error!(%fault, "the start is not in the audit");
@@ -178,15 +184,19 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         () = stop.asked() => false,
         () = tasks.cancelled() => true,
         () = tunnels.cancelled() => true,
+        () = recording.cancelled() => true,
     };
     tracing::info!("stopping: no new calls; those under way may finish");
     tunnels.cancel();
     tunnels.drain(GRACE).await;
+    tasks.cancel();
+    tasks.drain(DRAIN).await;
+    // What a call comes to that goes on although its caller left is recorded too; so the audit closes last.
     if let Err(fault) = audit.stopped().await {
         tracing::error!(%fault, "the stop is not in the audit");
     }
-    tasks.cancel();
-    tasks.drain(Duration::from_secs(5)).await;
+    recording.cancel();
+    recording.drain(DRAIN).await;
     tracing::info!("stopped");
     if failed {
         return Err(Report::new(Exit::Software, "a part of the agent failed, so all of it stopped")
@@ -339,4 +349,6 @@ impl Stop {
 
 /// The tunnels' own grace time for calls under way, and a little for closing.
 const GRACE: Duration = Duration::from_secs(15);
+/// Then so long for what goes on without a tunnel, and again for the audit's last records.
+const DRAIN: Duration = Duration::from_secs(5);
 const TELL_EVERY: Duration = Duration::from_secs(1);

@@ -76,6 +76,8 @@ async fn what_administrators_do_is_recorded_and_an_auditor_needs_ten_lines() {
     let by = format!("uid {}", String::from_utf8(uid).unwrap().trim());
     assert_eq!(rotated["records"][0]["by"], by.as_str());
     assert_eq!(rotated["records"][0]["caller"], "bot");
+    let reloaded = world.agent(&["audit", "list", "--json", "--event", "reload"]).await.json();
+    assert_eq!(reloaded["records"][0]["by"], by.as_str());
     let paused = world.path().join("agent-state/paused");
     for (event, change) in [("pause", true), ("resume", false)] {
         if change {
@@ -171,4 +173,19 @@ async fn the_relay_keeps_the_head_and_what_was_changed_is_named() {
     assert_eq!(world.agent(&["audit", "verify"]).await.code, 0, "a clean cut leaves no trace here");
     let cut = world.agent(&["audit", "verify", "--anchor", &anchor]).await;
     assert!(cut.code == 1 && cut.err.contains("cut off"), "{cut:?}");
+}
+
+#[tokio::test]
+async fn a_reload_that_is_wrong_is_recorded_too() {
+    let upstream = Upstream::start().await;
+    let mut site = Running::start(World::new(&upstream.url())).await;
+    site.world.edit_agent("[relay]", "[relay");
+    site.agent.signal("HUP");
+    site.agent.line("the changed configuration is wrong").await;
+    site.world.edit_agent("[relay", "[relay]");
+    let listed = site.world.agent(&["audit", "list", "--json", "--event", "reload"]).await.json();
+    // The change of the file may have been seen before the signal.
+    let first = &listed["records"][0];
+    assert!(["SIGHUP", "a change of the file"].contains(&first["by"].as_str().unwrap()), "{listed}");
+    assert!(first["detail"].as_str().unwrap().starts_with("not taken"), "{listed}");
 }

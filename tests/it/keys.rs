@@ -103,3 +103,33 @@ async fn whatever_the_moment_of_the_kill_each_call_is_sent_once() {
         }
     }
 }
+
+/// Its caller leaves, the agent is told to stop, and the upstream answers only then.
+#[tokio::test]
+async fn a_call_that_ends_while_the_agent_stops_is_recorded() {
+    let upstream = Upstream::start().await;
+    let mut site = Running::start(World::new(&upstream.url())).await;
+    {
+        let call = comment(&site, 3_000, "left", "{}");
+        let there = eventually("the upstream has it", PATIENCE, async || upstream.seen().len() == 1);
+        tokio::select! {
+            answer = call => panic!("it is under way: {answer:?}"),
+            () = there => {}
+        }
+    }
+    site.agent.signal("TERM");
+    site.agent.end().await;
+    let listed = site.world.agent(&["audit", "list", "--json", "--limit", "3"]).await.json();
+    let told: Vec<_> = listed["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| (&record["event"], &record["result"]))
+        .collect();
+    let nothing = json!(null);
+    assert_eq!(
+        told,
+        [(&json!("call-intent"), &nothing), (&json!("call"), &json!(200)), (&json!("stop"), &nothing)],
+        "{listed}"
+    );
+}

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::{Json, Router, routing::post};
 use serde::{Deserialize, Serialize};
 
+use super::people::MaySeePeople;
 use super::{Answer, House};
 use crate::agent::audit::{Anchor, Event, Look, Page, Query};
 use crate::net::local::{MayChange, Refused};
@@ -69,10 +70,15 @@ pub(super) fn routes() -> Router<std::sync::Arc<dyn House>> {
     Router::new().route("/audit/records", post(records)).route("/audit/verify", post(verify))
 }
 
-async fn records(State(house): Shared, Json(query): Json<Query>) -> Result<Json<Page>, Refused> {
+async fn records(
+    _: MaySeePeople,
+    State(house): Shared,
+    Json(query): Json<Query>,
+) -> Result<Json<Page>, Refused> {
     house.audit().page(query).await.map(Json)
 }
 
+/// Shows numbers, times and heads, and nobody's name: whoever may look may look after the chain.
 async fn verify(State(house): Shared, Json(ask): Json<LookAsk>) -> Result<Json<Look>, Refused> {
     house.audit().look(ask).await.map(Json)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::House;
 use super::audit::Action;
+use super::people::MaySeePeople;
 use crate::agent::audit::Event;
 use crate::agent::mapping::{
     Account, ActAs, CreateFault, Import, ImportFault, Link, MappingRow, Mappings, ProveFault, Secrets,
@@ -114,7 +115,10 @@ struct Desk {
     mappings: Mappings,
 }
 
-async fn list(State(Desk { mappings, .. }): State<Desk>) -> Result<Json<Vec<LinkLine>>, Refused> {
+async fn list(
+    _: MaySeePeople,
+    State(Desk { mappings, .. }): State<Desk>,
+) -> Result<Json<Vec<LinkLine>>, Refused> {
     let rows = mappings.list().await.map_err(|fault| broken(&fault))?;
     Ok(Json(rows.into_iter().map(line).collect()))
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod credentials;
 pub mod links;
+mod people;
 pub mod refusals;
 mod routes;
 pub mod status;
@@ -38,8 +39,9 @@ pub trait House: Send + Sync + 'static {
     fn pause(&self) -> Result<(), Refused>;
     /// Lets calls pass again.
     fn resume(&self) -> Result<(), Refused>;
-    /// Reads the configuration again; gives the changed keys that need a restart.
-    fn reload(&self) -> Answer<'_, Vec<String>>;
+    /// Reads the configuration again, as this one asks; gives the changed keys that need a restart. What comes of it
+    /// is recorded there, as that of any other reload is.
+    fn reload(&self, by: String) -> Answer<'_, Vec<String>>;
     /// What the policy refused since the start.
     fn refusals(&self) -> RefusalsReport;
     /// The callers, by name.

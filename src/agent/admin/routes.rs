@@ -56,8 +56,8 @@ async fn resume(who: MayChange, State(house): Shared) -> Result<Json<Value>, Ref
     Ok(Json(json!({ "paused": false })))
 }
 
-async fn reload(_: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
-    let restart_needed = house.reload().await?;
+async fn reload(who: MayChange, State(house): Shared) -> Result<Json<Value>, Refused> {
+    let restart_needed = house.reload(who.by()).await?;
     Ok(Json(json!({ "reloaded": true, "restart_needed": restart_needed })))
 }
 

@@ -1,8 +1,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use tower_service::Service as _;
 
 use super::audit::{Action, AuditDesk, LookAsk};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
@@ -14,11 +15,14 @@ use super::status::{
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, router};
 use crate::agent::audit::{Look, Page, Query};
+use crate::agent::mapping::Mappings;
+use crate::agent::store::Store;
+use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
-use crate::net::local::{Client, Refused, Server};
+use crate::net::local::{Client, Refused, Right, Server};
 
 #[derive(Default)]
 struct Doll(Mutex<(bool, Vec<String>)>, Mutex<Vec<String>>);
@@ -60,7 +64,8 @@ impl House for Doll {
         self.0.lock().unwrap().0 = false;
         Ok(())
     }
-    fn reload(&self) -> Answer<'_, Vec<String>> {
+    fn reload(&self, by: String) -> Answer<'_, Vec<String>> {
+        self.1.lock().unwrap().push(format!("reload {}", by.split(' ').next().unwrap()));
         Box::pin(async { Ok(vec!["relay.url".to_owned()]) })
     }
     fn refusals(&self) -> RefusalsReport {
@@ -257,6 +262,7 @@ async fn every_route_does_what_it_says() {
         json!([
             "pause uid - ",
             "resume uid - ",
+            "reload uid",
             "caller-added uid bot ",
             "caller-rotated uid bot the old key works for 60 s",
             "caller-rotated uid bot the old key works for 0 s",
@@ -272,4 +278,29 @@ async fn every_route_does_what_it_says() {
     );
     assert_eq!(client.post("/audit/records", &json!({ "odd": 1 })).await.unwrap_err().exit(), Exit::Data);
     assert_eq!(client.post("/audit/verify", &json!({})).await.unwrap_err().exit(), Exit::Data);
+}
+
+#[tokio::test]
+async fn people_are_shown_to_administrators_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tasks, clock) = (Tasks::new(), Clock::manual());
+    let mappings = Mappings::start(Store::for_tests(folder.path()), clock, &tasks);
+    let house: Arc<dyn House> = Arc::new(Doll::default());
+    let routes = router(house.clone()).merge(super::links::router(house, mappings));
+    let ask = async |right: Right, method: Method, path: &str| {
+        let request = Request::builder().method(method).uri(path).extension(right);
+        let request = request.header(http::header::CONTENT_TYPE, "application/json");
+        let answer = routes.clone().call(request.body(axum::body::Body::from("{}")).unwrap()).await;
+        answer.unwrap().status()
+    };
+    for (method, path) in
+        [(Method::GET, "/links"), (Method::GET, "/links/export"), (Method::POST, "/audit/records")]
+    {
+        assert_eq!(ask(Right::Read, method.clone(), path).await, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(ask(Right::Change, method, path).await, StatusCode::OK, "{path}");
+    }
+    for (method, path) in [(Method::GET, "/status"), (Method::POST, "/audit/verify")] {
+        assert_ne!(ask(Right::Read, method, path).await, StatusCode::FORBIDDEN, "{path}");
+    }
+    tasks.cancel();
 }

@@ -11,6 +11,11 @@ impl<'a> Writer<'a> {
         Self(into)
     }
 
+    /// How long the buffer is by now.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A text that needs no escapes: ours, or an id. `key` comes with its comma, quotes and colon.
     pub(super) fn plain(&mut self, key: &str, value: &str) {
         self.0.extend_from_slice(key.as_bytes());

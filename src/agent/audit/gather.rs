@@ -1,5 +1,6 @@
 //! Gathers records until they are written, and makes blocks of them. Pure: time and numbers are given.
 
+use super::crowd::More;
 use super::encode::{Stamps, Writer};
 use super::record::{Ended, Event, Prepared, Record, Special};
 use crate::agent::store::tables::audit::AuditBlock;
@@ -48,7 +49,7 @@ impl Gathered {
 
     pub(super) fn add(&mut self, time: i64, record: &Record<'_>) {
         self.line(time, record.event, |writer| {
-            record.facts.write(writer);
+            let _ = record.facts.write(writer);
             record.ended.write(writer);
             if let Some(detail) = record.detail {
                 writer.text(",\"detail\":", detail);
@@ -156,6 +157,12 @@ pub(super) fn mark(head: &ChainHead) -> &[u8] {
 /// A record that says how much was lost.
 pub(super) fn gap(count: u64, from: i64, to: i64) -> Record<'static> {
     Record { special: Some(Special::Lost { count, from, to }), ..Record::new(Event::Gap) }
+}
+
+/// A record that stands for refusals which have none of their own.
+pub(super) fn more(more: &More) -> Record<'_> {
+    let &More { event, ref caller, count, from, to } = more;
+    Record { special: Some(Special::More { count, from, to }), ..Record::new(event).caller(caller) }
 }
 
 /// A record that says how much was removed.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::crowd::Crowd;
 use super::encode::milliseconds;
 use super::fault::AuditFault;
-use super::gather::{Gathered, gap};
+use super::gather::{Gathered, gap, more};
 use super::record::{Ended, Event, Prepared, Record};
 use super::settings::{Settings, WhenUnavailable};
 use super::under_way::UnderWay;
@@ -37,6 +38,7 @@ pub(super) struct Inner {
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) gathered: Gathered,
+    pub(super) crowd: Crowd,
     pub(super) waiting: Vec<oneshot::Sender<Result<(), AuditFault>>>,
     /// Bytes that the writer holds and could not write yet.
     pub(super) unwritten: usize,
@@ -77,6 +79,7 @@ impl Audit {
         let shared = Shared {
             settings,
             gathered: Gathered::after(written.number, written.time),
+            crowd: Crowd::default(),
             waiting: Vec::new(),
             unwritten: 0,
             failed: None,
@@ -135,7 +138,28 @@ impl Audit {
     /// room, then counted.
     pub fn note(&self, record: &Record<'_>) {
         let now = self.now();
-        self.gather(now, |gathered| gathered.add(now, record));
+        if self.admits(now, record.event, record.facts.caller.unwrap_or("")) {
+            self.gather(now, |gathered| gathered.add(now, record));
+        }
+    }
+
+    /// Whether it gets a record of its own: of refusals, a caller has so many in a minute.
+    fn admits(&self, now: i64, event: Event, caller: &str) -> bool {
+        if !matches!(event, Event::Refused | Event::LinkRefused) || caller.is_empty() {
+            return true;
+        }
+        // What was counted before is told first.
+        self.tell_crowd(Some(now));
+        self.shared().crowd.admits(event, caller, now)
+    }
+
+    /// Records how many refusals had no record of their own in minutes that are over by then; or in all.
+    pub(super) fn tell_crowd(&self, by: Option<i64>) {
+        let over = self.shared().crowd.over(by);
+        let now = self.now();
+        for some in over {
+            self.gather(now, |gathered| gathered.add(now, &more(&some)));
+        }
     }
 
     /// How it is.
@@ -181,7 +205,9 @@ impl Audit {
 
     pub(super) fn note_prepared(&self, event: Event, facts: &Prepared, ended: &Ended) {
         let now = self.now();
-        self.gather(now, |gathered| gathered.add_prepared(now, event, facts, ended));
+        if self.admits(now, event, facts.caller()) {
+            self.gather(now, |gathered| gathered.add_prepared(now, event, facts, ended));
+        }
     }
 
     async fn durable(&self, add: impl FnOnce(&mut Gathered)) -> Result<(), AuditFault> {

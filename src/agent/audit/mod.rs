@@ -3,6 +3,7 @@
 //! What decides ([`gather`], [`verify`], [`record`]) takes times and numbers as arguments. `docs/audit.md` describes
 //! the records and the chain for auditors.
 
+mod crowd;
 mod encode;
 mod fault;
 mod gather;

@@ -1,5 +1,6 @@
 //! What a record says. Never a body, a query or a secret: there is no field for one.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use http::Method;
@@ -142,7 +143,11 @@ pub struct Facts<'a> {
 
 /// The encoded facts of a call, made once and used for both of its records.
 #[derive(Debug, Clone)]
-pub struct Prepared(Vec<u8>);
+pub struct Prepared {
+    bytes: Vec<u8>,
+    /// Where in them the caller's name stands.
+    caller: Range<usize>,
+}
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -187,6 +192,8 @@ pub struct Record<'a> {
 pub(super) enum Special {
     /// So many are lost, first and last time of them.
     Lost { count: u64, from: i64, to: i64 },
+    /// So many more of the kind came in this time, and have no record of their own.
+    More { count: u64, from: i64, to: i64 },
     /// Records up to this one were removed.
     Removed { number: u64, head: ChainHead },
 }
@@ -237,17 +244,22 @@ impl Facts<'_> {
     /// Encodes them for good.
     pub fn prepare(&self) -> Prepared {
         let mut bytes = Vec::with_capacity(384);
-        self.write(&mut Writer::new(&mut bytes));
-        Prepared(bytes)
+        let caller = self.write(&mut Writer::new(&mut bytes));
+        Prepared { bytes, caller }
     }
 
-    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+    /// Says where the caller's name stands.
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> Range<usize> {
+        let mut name = 0..0;
         if let Some(request) = self.request {
             let mut text = [0; 36];
             writer.plain(",\"request\":", request.write(&mut text));
         }
         if let Some(caller) = self.caller {
             writer.text(",\"caller\":", caller);
+            let end = writer.len().saturating_sub(1);
+            // A name has no letter that needs an escape.
+            name = end.saturating_sub(caller.len())..end;
         }
         if let Some((provider, subject)) = self.act_as {
             writer.joined(",\"act_as\":", &[provider, ":", subject]);
@@ -279,12 +291,18 @@ impl Facts<'_> {
         if self.relay_trust {
             writer.plain(",\"trust\":", "accept-relay-trust");
         }
+        name
     }
 }
 
 impl Prepared {
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The caller's name; empty where there is none.
+    pub(super) fn caller(&self) -> &str {
+        self.bytes.get(self.caller.clone()).and_then(|name| str::from_utf8(name).ok()).unwrap_or("")
     }
 }
 
@@ -320,6 +338,11 @@ impl Special {
         match self {
             Self::Lost { count, from, to } => {
                 writer.number(",\"lost\":", count);
+                writer.plain(",\"from\":", &stamp(from));
+                writer.plain(",\"to\":", &stamp(to));
+            }
+            Self::More { count, from, to } => {
+                writer.number(",\"more\":", count);
                 writer.plain(",\"from\":", &stamp(from));
                 writer.plain(",\"to\":", &stamp(to));
             }

@@ -451,3 +451,29 @@ async fn what_a_record_costs() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_is_refused_all_the_time_takes_little_room() {
+    let bench = Bench::new().await;
+    let refuse = || {
+        let problem = crate::common::problem::Problem::new(crate::common::problem::Code::PolicyRefused, "no");
+        bench.audit.begin(call("/x")).not_made(&problem);
+    };
+    (0..100_000).for_each(|_| refuse());
+    bench.audit.flush().await.unwrap();
+    assert_eq!(bench.lines().await.len(), 60);
+    assert!(bench.audit.failure().is_none(), "the flood stops nobody's calls");
+    bench.clock.advance(Duration::from_secs(61));
+    refuse();
+    bench.audit.flush().await.unwrap();
+    let lines = bench.lines().await;
+    assert_eq!(lines.len(), 62);
+    let more = &lines[60];
+    assert_eq!((member(more, "event"), member(more, "caller")), ("refused".into(), "bot".into()), "{more}");
+    assert_eq!(member(more, "more"), 99_940, "{more}");
+    assert_eq!(member(&lines[61], "path"), "/x");
+    (0..100).for_each(|_| refuse());
+    bench.tasks.cancel();
+    assert!(bench.tasks.drain(Duration::from_secs(10)).await);
+    assert_eq!(member(bench.lines().await.last().unwrap(), "more"), 41, "a stop tells what is left");
+}

@@ -70,9 +70,11 @@ impl Writer {
                 () = tasks.cancelled() => true,
                 () = self.something(&audit) => false,
             };
+            self.audit.tell_crowd((!stop).then(|| self.audit.now()));
             self.write().await;
             if stop {
                 // What was noted while that was written.
+                self.audit.tell_crowd(None);
                 self.write().await;
                 self.anchor(true).await;
                 return audit.close();
@@ -86,6 +88,7 @@ impl Writer {
         if self.kept.is_some() {
             return tokio::time::sleep(RETRY).await;
         }
+        let idle = if audit.shared().crowd.is_empty() { TEND } else { CROWD };
         tokio::select! {
             () = audit.0.urgent.notified() => {}
             () = audit.0.dirty.notified() => {
@@ -94,7 +97,7 @@ impl Writer {
                     () = tokio::time::sleep(GATHER) => {}
                 }
             }
-            () = tokio::time::sleep(TEND) => {}
+            () = tokio::time::sleep(idle) => {}
         }
     }
 
@@ -221,6 +224,8 @@ const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
 const ANCHOR_RECORDS: u64 = 10_000;
 /// but not more often than this.
 const ANCHOR_PAUSE: Duration = Duration::from_secs(60);
+/// How often refusals that were only counted are told, at the latest.
+const CROWD: Duration = Duration::from_secs(60);
 /// How often the oldest records are looked at,
 const TEND: Duration = Duration::from_secs(600);
 /// or after so many bytes.

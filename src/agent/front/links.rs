@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Arrival, FrontBody, Site, act_as, caller, hold};
+use super::{Arrival, FrontBody, Site, act_as, caller, hold, record};
+use crate::agent::audit::Audit;
 use crate::agent::links::{LinkDesk, Wish};
 use crate::agent::upstream::BoxError;
-use crate::common::ids::UpstreamName;
+use crate::common::act_as::ActAs;
+use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
 
@@ -40,9 +42,16 @@ struct Finish {
 impl Step {
     pub(super) fn of(path: &str) -> Option<Self> {
         match path {
-            "/link/start" => Some(Self::Start),
-            "/link/finish" => Some(Self::Finish),
+            START => Some(Self::Start),
+            FINISH => Some(Self::Finish),
             _ => None,
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Start => START,
+            Self::Finish => FINISH,
         }
     }
 
@@ -51,6 +60,7 @@ impl Step {
         self,
         desk: &LinkDesk,
         site: &Site,
+        audit: &Audit,
         request: Request<B>,
         arrival: &Arrival,
     ) -> Result<Response<FrontBody>, Problem>
@@ -62,13 +72,36 @@ impl Step {
             return Err(Problem::new(Code::MethodRefused, "Use POST here."));
         }
         let caller = caller::identify(request.headers(), &site.callers)?;
-        let person = act_as::named(request.headers(), &caller, site.options.get(&caller))?;
-        let person = person.ok_or_else(|| {
-            Problem::new(
-                Code::ActAsRequired,
-                "Name the person whose account is to be linked in Outhaul-Act-As, as in teams:4f2c….",
-            )
-        })?;
+        let refused = |person: Option<&ActAs>, problem: &Problem| {
+            record::step_refused(audit, self.path(), &caller, person, arrival.request_id, problem);
+        };
+        let person = act_as::named(request.headers(), &caller, site.options.get(&caller));
+        let person = person.and_then(|person| {
+            person.ok_or_else(|| {
+                Problem::new(
+                    Code::ActAsRequired,
+                    "Name the person whose account is to be linked in Outhaul-Act-As, as in teams:4f2c….",
+                )
+            })
+        });
+        let person = person.inspect_err(|problem| refused(None, problem))?;
+        let answered = Box::pin(self.answer(desk, request, arrival, &caller, &person)).await;
+        answered.inspect_err(|problem| refused(Some(&person), problem))
+    }
+
+    /// The step itself.
+    async fn answer<B>(
+        self,
+        desk: &LinkDesk,
+        request: Request<B>,
+        arrival: &Arrival,
+        caller: &CallerName,
+        person: &ActAs,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let is_proved = arrival.way.trust().holds_against_the_relay();
         let body = hold::bytes(request, MAX_BODY, PATIENCE).await.map_err(|problem| match problem.code {
             Code::BodyTooLarge => {
@@ -79,7 +112,8 @@ impl Step {
         match self {
             Self::Start => {
                 let Start { upstream, display_name } = read(&body, "{\"upstream\":\"jira\"}")?;
-                let wish = Wish { caller, act_as: person, upstream, display_name, is_proved };
+                let (caller, act_as) = (caller.clone(), person.clone());
+                let wish = Wish { caller, act_as, upstream, display_name, is_proved };
                 let started = desk.start(wish).await.map_err(|fault| fault.problem())?;
                 let document =
                     json!({ "url": started.url, "expires": started.expires, "upstream": started.upstream });
@@ -87,7 +121,7 @@ impl Step {
             }
             Self::Finish => {
                 let Finish { code } = read(&body, "{\"code\":\"7KQM-2X9D\"}")?;
-                let finished = desk.finish(&caller, &person, &code, is_proved).await;
+                let finished = desk.finish(caller, person, &code, is_proved).await;
                 let finished = finished.map_err(|fault| fault.problem())?;
                 let document = json!({
                     "upstream": finished.upstream,
@@ -122,5 +156,7 @@ fn answer(status: StatusCode, document: &serde_json::Value) -> Response<FrontBod
     response
 }
 
+const START: &str = "/link/start";
+const FINISH: &str = "/link/finish";
 const MAX_BODY: ByteSize = ByteSize::kib(4);
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -131,7 +131,7 @@ impl Front {
         }
         let site = self.site.load_full();
         if let (Some(step), Some(desk)) = (links::Step::of(path), &self.desk) {
-            return Box::pin(step.take(desk, &site, request, arrival)).await;
+            return Box::pin(step.take(desk, &site, &self.audit, request, arrival)).await;
         }
         let route =
             route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
@@ -139,7 +139,7 @@ impl Front {
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let caller = caller::identify(request.headers(), &site.callers)?;
         let options = site.options.get(&caller);
-        let act_as = act_as::named(request.headers(), &caller, options)?;
+        let act_as = act_as::named(request.headers(), &caller, options);
         let links = options.filter(|options| options.rewrite_links).map(|_| links_of(&route, arrival));
         let upstream = route.proxy.upstream();
         let mut call = Call {
@@ -152,12 +152,18 @@ impl Front {
             content: Content::of(request.headers()),
             body: None,
         };
+        // From here on it is known who is refused.
+        let refused = |call: &Call, act_as: Option<&ActAs>, problem: &Problem| {
+            record::refused(&self.audit, call, act_as, arrival.request_id, problem);
+        };
+        let act_as = act_as.inspect_err(|problem| refused(&call, None, problem))?;
         let request = match site.policy.holds_body(&call) {
             None => Held::Not(request),
             Some(limit) => {
-                let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await?;
+                let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await;
                 // That may have taken a while.
-                self.refuse_while_paused()?;
+                let held = held.and_then(|held| self.refuse_while_paused().map(|()| held));
+                let held = held.inspect_err(|problem| refused(&call, act_as.as_ref(), problem))?;
                 call.body = Some(held.judged());
                 Held::Whole(held)
             }
@@ -166,7 +172,7 @@ impl Front {
         let permit = authorise(&site.policy, &site.meters, call, now).map_err(|refusal| {
             let problem = refusal.problem();
             self.metrics.by_policy().count(refusal.call(), problem.code, upstream.clock().wall());
-            record::refused(&self.audit, refusal.call(), act_as.as_ref(), arrival.request_id, &problem);
+            refused(refusal.call(), act_as.as_ref(), &problem);
             problem
         })?;
         let credential = credential(&permit, act_as.as_ref(), &site).await;
@@ -204,8 +210,19 @@ impl Front {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if let Some(key) = keyed::key(&request)? {
-            let Some(keyed) = &self.keyed else { return Err(remembers_nothing()) };
+        let key = keyed::key(&request).and_then(|key| match (key, &self.keyed) {
+            (None, _) => Ok(None),
+            (Some(key), Some(keyed)) => Ok(Some((key, keyed))),
+            (Some(_), None) => Err(remembers_nothing()),
+        });
+        let key = match key {
+            Ok(key) => key,
+            Err(problem) => {
+                sending.record.not_made(&problem);
+                return Err(problem);
+            }
+        };
+        if let Some((key, keyed)) = key {
             return match Box::pin(keyed.send(key, sending, request)).await? {
                 Sent::Fresh(response) => {
                     self.metrics.answered(response.status());

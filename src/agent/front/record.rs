@@ -1,10 +1,14 @@
 //! What the audit says of a call: who, for whom, as whom, what, by which rule.
 
+use std::borrow::Cow;
+
+use http::Method;
+
 use crate::agent::audit::{As, Audit, ByRule, Facts, Prepared};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Call, Identity, Permit};
 use crate::common::act_as::ActAs;
-use crate::common::ids::RequestId;
+use crate::common::ids::{CallerName, RequestId};
 use crate::common::problem::Problem;
 
 /// Of a call that a rule allows. Its credential may be missing yet.
@@ -25,7 +29,7 @@ pub(super) fn facts(
     let place = rule.place();
     Facts {
         request: Some(request),
-        caller: permit.caller().map(crate::common::ids::CallerName::as_str),
+        caller: permit.caller().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         identity,
         jira_user: user,
@@ -47,14 +51,62 @@ pub(super) fn refused(
     request: RequestId,
     problem: &Problem,
 ) {
+    let path = shortened(call.path.as_str());
     let facts = Facts {
         request: Some(request),
-        caller: call.caller.as_ref().map(crate::common::ids::CallerName::as_str),
+        caller: call.caller.as_ref().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         upstream: Some(call.upstream.as_str()),
         method: Some(&call.method),
-        path: Some(call.path.as_str()),
+        path: Some(&path),
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);
+}
+
+/// Enough to tell what was tried. What no rule allows takes little room.
+fn shortened(path: &str) -> Cow<'_, str> {
+    let end = (0..=REFUSED_PATH).rev().find(|end| path.is_char_boundary(*end));
+    match end.and_then(|end| path.get(..end)) {
+        Some(start) if start.len() < path.len() => Cow::Owned(format!("{start}…")),
+        _ => Cow::Borrowed(path),
+    }
+}
+
+/// A step of linking that is refused to a known caller.
+pub(super) fn step_refused(
+    audit: &Audit,
+    path: &str,
+    caller: &CallerName,
+    act_as: Option<&ActAs>,
+    request: RequestId,
+    problem: &Problem,
+) {
+    let facts = Facts {
+        request: Some(request),
+        caller: Some(caller.as_str()),
+        act_as: act_as.map(|person| (person.provider(), person.subject())),
+        method: Some(&Method::POST),
+        path: Some(path),
+        ..Facts::default()
+    };
+    audit.begin(facts.prepare()).not_made(problem);
+}
+
+/// The path of a refused call is cut after so many bytes.
+const REFUSED_PATH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_long_path_is_cut_and_between_letters() {
+        assert_eq!(shortened("/rest"), "/rest");
+        let whole = "/".repeat(REFUSED_PATH);
+        assert_eq!(shortened(&whole), whole);
+        assert_eq!(shortened(&format!("{whole}x")), format!("{whole}…"));
+        let letters = shortened(&"é".repeat(REFUSED_PATH)).into_owned();
+        assert_eq!(letters, "é".repeat(REFUSED_PATH / 2) + "…");
+    }
 }

@@ -127,10 +127,10 @@ impl House for Running {
         })
     }
 
-    fn reload(&self) -> Answer<'_, Vec<String>> {
+    fn reload(&self, by: String) -> Answer<'_, Vec<String>> {
         let reload = self.reload.clone();
         Box::pin(async move {
-            reload.reload().await.map_err(|error| {
+            reload.reload(by).await.map_err(|error| {
                 let text =
                     format!("the configuration is wrong, so what was read before stays in force.\n{error}");
                 Refused::new(StatusCode::UNPROCESSABLE_ENTITY, text)

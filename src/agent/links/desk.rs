@@ -1,9 +1,10 @@
 //! The caller's side: a link is asked for, and a code is brought back.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::accounts::Accounts;
+use super::asking::Asking;
 use super::attempt::{self, LIFE, SKEW};
 use super::config::Config;
 use super::fault::{FinishFault, StartFault};
@@ -30,6 +31,10 @@ pub(super) struct Inner {
     pub(super) accounts: Box<dyn Accounts>,
     /// Without pages nobody links.
     pub(super) pages: Option<Config>,
+    /// The attempts whose accounts this process is asking about now.
+    pub(super) asking: Asking,
+    /// When what ran out was ended last.
+    swept: Mutex<Option<Instant>>,
 }
 
 /// What a caller asks for. That it may name this person was decided before.
@@ -90,7 +95,17 @@ impl LinkDesk {
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
-        let desk = Self(Arc::new(Inner { store, clock, tasks: tasks.clone(), audit, accounts, pages }));
+        let asking = Asking::default();
+        let desk = Self(Arc::new(Inner {
+            store,
+            clock,
+            tasks: tasks.clone(),
+            audit,
+            accounts,
+            pages,
+            asking,
+            swept: Mutex::default(),
+        }));
         let (inner, group) = (Arc::downgrade(&desk.0), tasks.clone());
         tasks.spawn("sweep of links", async move { sweep(inner, group).await });
         desk
@@ -129,7 +144,11 @@ impl LinkDesk {
             attempt::end(row, LinkEnd::Replaced);
         };
         if !self.0.store.add_link(row.clone(), LIMITS, replace).await? {
-            // Those whose time is over take no room.
+            // Those whose time is over take no room. But every open row is read for that: a caller that has no room
+            // can't have it done all the time.
+            if !self.0.may_sweep() {
+                return Err(StartFault::Full);
+            }
             self.0.sweep().await?;
             if !self.0.store.add_link(row, LIMITS, replace).await? {
                 return Err(StartFault::Full);
@@ -208,8 +227,19 @@ impl Inner {
         Ok(Finished { upstream, act_as, account })
     }
 
+    /// Whether the last sweep is a while ago.
+    fn may_sweep(&self) -> bool {
+        let (swept, now) = (self.swept(), self.clock.now());
+        swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_PAUSE)
+    }
+
+    fn swept(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends what ran out.
     async fn sweep(&self) -> Result<(), StartFault> {
+        *self.swept() = Some(self.clock.now());
         let now = self.clock.unix_seconds();
         let settle = move |row: &mut LinkRow| {
             let _ = attempt::settle(row, now);
@@ -244,5 +274,7 @@ fn plain(text: &str) -> String {
 const LIMITS: LinkLimits = LinkLimits { of_caller: 1000, open: 5000, kept: 20_000 };
 const MAX_DISPLAY_NAME: usize = 100;
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// A caller that finds no room has it done not more often than this.
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// So long the page of an attempt that is over says what became of it.
 const KEPT: Duration = Duration::from_secs(LIFE.as_secs() + 3600);

@@ -7,6 +7,7 @@
 //! of people and callers is text.
 
 mod accounts;
+mod asking;
 pub mod attempt;
 mod config;
 mod desk;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::asking::Asked;
 use super::attempt::{self, Refusal};
 use super::desk::{Inner, LinkDesk};
 use super::record::Subject;
@@ -69,6 +70,11 @@ impl LinkDesk {
         self.0.accounts.applications().into_iter().find(|application| application.upstream == row.upstream)
     }
 
+    /// Whether an account of this attempt is asked for at this moment.
+    pub(super) fn is_asking(&self, row: &LinkRow) -> bool {
+        self.0.asking.is_under_way(row.id)
+    }
+
     /// The person goes to consent: where to.
     pub(super) async fn consent(&self, row: &LinkRow, browser: &Token) -> Step<String> {
         let verifier = Verifier::generate().map_err(broken)?;
@@ -85,8 +91,10 @@ impl LinkDesk {
     /// The person has pasted a token.
     pub(super) async fn paste(&self, row: &LinkRow, browser: &Token, token: Secret<String>) -> Step<()> {
         let hash = browser.hash();
+        let asked = self.0.asking.begin(row.id);
         let round = self.change(row.id, move |row, now| attempt::paste(row, hash, now)).await?;
-        let proof = Proof { inner: Arc::clone(&self.0), id: row.id, round, upstream: row.upstream.clone() };
+        let (inner, upstream) = (Arc::clone(&self.0), row.upstream.clone());
+        let proof = Proof { inner, id: row.id, round, upstream, _asked: asked };
         self.aside(async move { proof.prove(Secrets::Pat(token)).await }).await
     }
 
@@ -104,8 +112,8 @@ impl LinkDesk {
         let (verifier, round) = taken.inspect_err(|refusal| {
             subject.note(&self.0.audit, Event::LinkRefused, refusal.word());
         })?;
-        let upstream = subject.upstream;
-        let proof = Proof { inner: Arc::clone(&self.0), id, round, upstream };
+        let (inner, upstream, asked) = (Arc::clone(&self.0), subject.upstream, self.0.asking.begin(id));
+        let proof = Proof { inner, id, round, upstream, _asked: asked };
         // In a task of its own: the code is good once, and a browser that leaves must not lose what came of it.
         self.aside(async move {
             match with {
@@ -168,6 +176,7 @@ struct Proof {
     id: LinkId,
     round: u32,
     upstream: UpstreamName,
+    _asked: Asked,
 }
 
 impl Proof {

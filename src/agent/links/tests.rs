@@ -19,6 +19,7 @@ use crate::agent::mapping::{
     Account, CreateFault, Link, LinkFault, Linkable, MappingRow, MappingState, Pair, ProveFault, Secrets,
 };
 use crate::agent::store::Store;
+use crate::agent::store::tables::links::{LinkKey, LinkRow, LinkStage};
 use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
 use crate::common::ids::{AgentId, UpstreamName};
@@ -198,6 +199,8 @@ struct Page {
     status: StatusCode,
     text: String,
     location: Option<String>,
+    /// The cookie was given, or given again.
+    cookie: bool,
 }
 
 impl Page {
@@ -230,6 +233,7 @@ impl Browser {
         }
         let response = bench.pages.clone().call(request.body(Body::from(body)).unwrap()).await.unwrap();
         is_guarded(&response);
+        let cookie = response.headers().contains_key(header::SET_COOKIE);
         if let Some(set) = response.headers().get(header::SET_COOKIE) {
             self.cookie = Some(set.to_str().unwrap().split(';').next().unwrap().to_owned());
         }
@@ -237,7 +241,7 @@ impl Browser {
             response.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let text = response.into_body().collect().await.unwrap().to_bytes();
-        Page { status, text: String::from_utf8(text.to_vec()).unwrap(), location }
+        Page { status, text: String::from_utf8(text.to_vec()).unwrap(), location, cookie }
     }
 
     async fn get(&mut self, bench: &Bench, path: &str) -> Page {
@@ -548,7 +552,52 @@ async fn those_that_ran_out_take_no_room() {
     }
     assert_eq!(start(1000).await, Err(Code::RateLimited));
     assert_eq!(start(7).await, Ok(()), "in the place of its own");
-    bench.clock.advance(LIFE);
+    bench.clock.advance(LIFE.saturating_sub(Duration::from_secs(5)));
+    assert_eq!(start(1000).await, Err(Code::RateLimited));
+    bench.clock.advance(Duration::from_secs(5));
+    assert_eq!(start(1000).await, Err(Code::RateLimited), "what ran out is not looked for each time");
+    bench.clock.advance(Duration::from_secs(5));
     assert_eq!(start(1000).await, Ok(()));
+    bench.tasks.cancel();
+}
+
+#[tokio::test]
+async fn the_cookie_lasts_as_long_as_the_newest_attempt() {
+    let (_folder, bench) = Bench::new().await;
+    let mut browser = Browser::default();
+    browser.get(&bench, &bench.start().await).await;
+    let first = browser.cookie.clone();
+    let path = bench.start().await;
+    let page = browser.get(&bench, &path).await;
+    assert!(page.cookie, "given again by a page");
+    let page = browser.post(&bench, &path, &[("form", &page.form()), ("step", "consent")]).await;
+    assert!(page.cookie && page.status == 200, "and on the way to the application");
+    assert_eq!(browser.cookie, first, "the same");
+    bench.tasks.cancel();
+}
+
+#[tokio::test]
+async fn a_process_that_died_while_it_asked_leaves_nobody_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fake, clock, mut browser) = (Fake::default(), Clock::manual(), Browser::default());
+    let bench = Bench::open(Store::for_tests(folder.path()), fake.clone(), clock.clone()).await;
+    let path = bench.start().await;
+    browser.consent(&bench, &path, "alice:1").await;
+    let person = LinkKey::Person(ActAs::parse("teams:29:1abc").unwrap());
+    let proving = |row: &mut LinkRow| {
+        (row.stage, row.consent, row.verifier) = (LinkStage::Proving, None, None);
+        row.id
+    };
+    let id = bench.desk.0.store.change_link(person, proving).await.unwrap().unwrap();
+    let asked = bench.desk.0.asking.begin(id);
+    assert!(browser.get(&bench, &path).await.text.contains("One moment"));
+    drop(asked);
+    bench.tasks.cancel();
+    assert!(bench.tasks.drain(Duration::from_secs(10)).await);
+    drop(bench);
+    let bench = Bench::open(Store::again_for_tests(folder.path()).await, fake.clone(), clock).await;
+    let (_, page) = browser.confirm(&bench, &path, "alice:2").await;
+    bench.finish("bot", &page.code()).await.unwrap();
+    assert_eq!(fake.state().created.len(), 1);
     bench.tasks.cancel();
 }

@@ -116,3 +116,41 @@ async fn while_nothing_can_be_recorded_no_write_leaves_the_agent() {
     let found = verify(world.audit.store(), vec![]).await.unwrap();
     assert_eq!((found.broken, found.records), (None, records.len() as u64));
 }
+
+#[tokio::test]
+async fn whoever_is_known_is_recorded_when_refused_before_a_rule_decides() {
+    let (address, seen) = answering(CREATED).await;
+    let (world, ..) = idempotency::remembering(address, outhaul::agent::idempotency::Limits::default());
+    world.follow(
+        "[[policy.rule]]\nallow = \"POST /anon/issue\"\nwhy = \"a test\"\nas = \"anonymous\"\nbody = { \"/key\" = \"DEMO\" }\n\
+         [[policy.rule]]\nallow = \"POST /anon/plain\"\nwhy = \"a test\"\nas = \"anonymous\"\n",
+    );
+    let post = |path: &str| Request::post(path).header(header::CONTENT_LENGTH, "1");
+    let full = || Full::<Bytes>::from("x");
+    let other = post("/jira/anon/plain").header("outhaul-act-as", "scim:somebody");
+    assert_eq!(read(world.call(other.body(full()).unwrap()).await).await.code(), "act-as-refused");
+    let large = Request::post("/jira/anon/issue").header(header::CONTENT_LENGTH, "9999999999");
+    let large = large.header(header::CONTENT_TYPE, "application/json");
+    assert_eq!(read(world.call(large.body(full()).unwrap()).await).await.code(), "body-too-large");
+    let no_key = post("/jira/anon/plain").header("idempotency-key", "a b");
+    assert_eq!(read(world.call(no_key.body(full()).unwrap()).await).await.code(), "bad-request");
+    assert_eq!(seen.requests(), 0);
+    let told: Vec<String> = world
+        .records()
+        .await
+        .iter()
+        .map(|record| {
+            ["event", "caller", "path", "result", "outcome"]
+                .map(|key| record[key].as_str().unwrap_or("?"))
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "refused bot /anon/plain act-as-refused not-sent",
+            "refused bot /anon/issue body-too-large not-sent",
+            "refused bot /anon/plain bad-request not-sent",
+        ]
+    );
+}

@@ -90,15 +90,19 @@ impl Pages {
             Ok(row) => row,
             Err(fault) => return words::of(&fault).into_response(),
         };
-        let (browser, fresh) = match known {
-            Some(browser) => (browser, false),
+        let browser = match known {
+            Some(browser) => browser,
             None => match Token::generate() {
-                Ok(browser) => (browser, true),
+                Ok(browser) => browser,
                 Err(fault) => return words::of(&StepFault::Broken(fault.to_string())).into_response(),
             },
         };
-        let mut response = self.stage(&row, &browser);
-        if fresh && let Some(cookie) = self.jar.write(&browser) {
+        self.known(self.stage(&row, &browser), &browser)
+    }
+
+    /// Lets the browser be known for another while: the cookie must outlast the attempt that was begun last.
+    fn known(&self, mut response: Response, browser: &Token) -> Response {
+        if let Some(cookie) = self.jar.write(browser) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         response
@@ -112,6 +116,8 @@ impl Pages {
         let subject = Subject::new(row, application, browser);
         match (row.stage, &row.pending) {
             (LinkStage::Open | LinkStage::Consenting, _) => views::start(&subject),
+            // Nobody asks any more: the process that did so has died. The code or the token is gone with it.
+            (LinkStage::Proving, _) if !self.desk.is_asking(row) => views::start(&subject),
             (LinkStage::Proving, _) => words::being_checked(row.id).into_response(),
             (LinkStage::Proved, Some(pending)) => views::confirm(&subject, &pending.account),
             (LinkStage::Confirmed, Some(pending)) => views::confirmed(&subject, &pending.account),
@@ -120,13 +126,23 @@ impl Pages {
     }
 
     async fn act(&self, key: Option<LinkKey>, request: Request) -> Response {
-        let done = Box::pin(self.step(key, request)).await;
-        done.unwrap_or_else(|fault| words::of(&fault).into_response())
+        let browser = self.jar.read(request.headers());
+        let done = Box::pin(self.step(key, browser.as_ref(), request)).await;
+        match (done, browser) {
+            (Ok(response), Some(browser)) => self.known(response, &browser),
+            (Ok(response), None) => response,
+            (Err(fault), _) => words::of(&fault).into_response(),
+        }
     }
 
-    async fn step(&self, key: Option<LinkKey>, request: Request<Body>) -> Result<Response, StepFault> {
-        let browser = self.jar.read(request.headers()).ok_or(StepFault::Forged)?;
-        let row = self.desk.look(key.ok_or(StepFault::Unknown)?, Some(&browser)).await?;
+    async fn step(
+        &self,
+        key: Option<LinkKey>,
+        browser: Option<&Token>,
+        request: Request<Body>,
+    ) -> Result<Response, StepFault> {
+        let browser = browser.ok_or(StepFault::Forged)?;
+        let row = self.desk.look(key.ok_or(StepFault::Unknown)?, Some(browser)).await?;
         let address = request.uri().path().to_owned();
         let form = Form::read(request).await.ok_or(StepFault::Forged)?;
         if !browser.is_form_token(row.id, &form.proof) {
@@ -135,22 +151,22 @@ impl Pages {
         let Some(application) = self.desk.application_of(&row) else {
             return Ok(words::application_gone(&row).into_response());
         };
-        let subject = Subject::new(&row, application, &browser);
+        let subject = Subject::new(&row, application, browser);
         match form.step.as_str() {
-            "consent" => Ok(views::going(&subject, &self.desk.consent(&row, &browser).await?)),
+            "consent" => Ok(views::going(&subject, &self.desk.consent(&row, browser).await?)),
             "paste" => match form.token {
                 Some(token) => {
-                    self.desk.paste(&row, &browser, token).await?;
+                    self.desk.paste(&row, browser, token).await?;
                     Ok(see_other(row.id))
                 }
                 None => Ok(words::no_token(address).into_response()),
             },
             "yes" => {
-                let code = self.desk.confirm(&row, &browser).await?;
+                let code = self.desk.confirm(&row, browser).await?;
                 Ok(views::code(&subject, &code))
             }
             "no" => {
-                self.desk.cancel(&row, &browser).await?;
+                self.desk.cancel(&row, browser).await?;
                 Ok(words::cancelled().into_response())
             }
             _ => Err(StepFault::Forged),
