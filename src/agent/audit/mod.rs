@@ -21,7 +21,7 @@ mod under_way;
 mod verify;
 mod writer;
 #[cfg(test)]
-pub(in crate::agent) mod written;
+pub mod written;
 
 pub use fault::AuditFault;
 pub use handle::{Audit, AuditState, record_alone};

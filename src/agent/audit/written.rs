@@ -12,10 +12,10 @@ use crate::common::tasks::Tasks;
 use crate::identity::keys::SigningKey;
 
 /// What was written.
-pub(in crate::agent) struct Written(Audit);
+pub struct Written(Audit);
 
 /// Opens one in this folder.
-pub(in crate::agent) async fn start(folder: &Path, clock: &Clock, tasks: &Tasks) -> (Audit, Written) {
+pub async fn start(folder: &Path, clock: &Clock, tasks: &Tasks) -> (Audit, Written) {
     std::fs::create_dir_all(folder).unwrap();
     let store = Store::for_tests(folder);
     let audit = Audit::open(store, clock.clone(), Settings::default()).await.unwrap();
@@ -29,7 +29,7 @@ pub(in crate::agent) async fn start(folder: &Path, clock: &Clock, tasks: &Tasks)
 
 impl Written {
     /// Each use of a secret other than for a call: the account, its name, the application, the words.
-    pub(in crate::agent) async fn secret_used(&self) -> Vec<String> {
+    pub async fn secret_used(&self) -> Vec<String> {
         self.0.flush().await.unwrap();
         let event = Some(Event::SecretUsed.as_str().to_owned());
         let found = page(self.0.store(), &Query { event, ..Query::default() }).await.unwrap();

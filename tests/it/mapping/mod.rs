@@ -82,6 +82,7 @@ impl World {
             first_byte_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
             max_request_body: ByteSize::mib(1),
+            // With those that may wait for one, enough for 64 calls at once.
             max_connections: 16,
         };
         let folder = tempfile::tempdir().unwrap();
