@@ -154,3 +154,42 @@ async fn whoever_is_known_is_recorded_when_refused_before_a_rule_decides() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_step_of_linking_that_is_refused_is_recorded() {
+    let (address, _) = answering(CREATED).await;
+    let mut world = world(&[address], |_| {});
+    let (store, audit, clock) = (world.store.clone(), world.audit.clone(), Clock::system());
+    let people = world.site.load().mappings.clone();
+    let desk = outhaul::agent::links::LinkDesk::new(store, audit, people, None, clock, &world.tasks);
+    world.front = world.front.clone().linking(desk);
+    let mut codes = Vec::new();
+    for (path, person) in [
+        ("/link/start", "scim:a"),
+        ("/link/start", "entra:a"),
+        ("/link/finish", "entra:a"),
+        ("/link/finish", ""),
+    ] {
+        let mut request = Request::post(path);
+        if !person.is_empty() {
+            request = request.header("outhaul-act-as", person);
+        }
+        let body = if path == "/link/start" { "{}" } else { "{\"code\":\"7KQM-2X9D\"}" };
+        let answer = read(world.call(request.body(Full::<Bytes>::from(body)).unwrap()).await).await;
+        codes.push(answer.code());
+    }
+    let records = world.records().await;
+    let text = |record: &Value, key: &str| record[key].as_str().unwrap_or("-").to_owned();
+    let told = |record: &Value| ["event", "caller", "act_as", "path"].map(|key| text(record, key)).join(" ");
+    assert_eq!(
+        records.iter().map(told).collect::<Vec<_>>(),
+        [
+            "refused bot - /link/start",
+            "refused bot entra:a /link/start",
+            "refused bot entra:a /link/finish",
+            "refused bot - /link/finish",
+        ]
+    );
+    assert_eq!(records.iter().map(|record| text(record, "result")).collect::<Vec<_>>(), codes);
+    assert_eq!((codes[0].as_str(), codes[3].as_str()), ("act-as-refused", "act-as-required"));
+}
