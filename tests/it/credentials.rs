@@ -336,3 +336,35 @@ async fn at_a_terminal_the_secret_is_asked_for_and_not_shown() {
     assert!(code == Some(64) && shown.contains("cancelled"), "{code:?} {shown}");
     assert_eq!(get(&site, MYSELF).await.status, StatusCode::OK, "nothing was changed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_tokens_are_fetched_is_listed_and_tested_too() {
+    const CLIENT: &str =
+        "id=svc,secret=s3cret,scope=READ+WRITE,redirect=https://agent.invalid/cb,service-account=svc-outhaul";
+    let jira = Jira::start(1, &["--profile", "11.3", "--oauth-client", CLIENT]).await;
+    let secret = |world: &World| text(world.path()).to_owned() + "/client.secret";
+    let world = World::new("NODES");
+    let at = secret(&world);
+    crate::support::pki::write_private(Path::new(&at), "s3cret\n");
+    world.edit_agent("\"NODES\"", &jira.list());
+    world.edit_agent(
+        &format!("user = \"reader\"\npat = {{ file = \"{}/reader.pat\" }}", text(world.path())),
+        &format!(
+            "user = \"svc-outhaul\"\nclient-credentials = {{ client-id = \"svc\", client-secret = {{ file = \"{at}\" }} }}"
+        ),
+    );
+    let site = Running::start(world).await;
+    let listed = line(&site.world).await;
+    assert_eq!(
+        (&listed["kind"], &listed["user"]),
+        (&"client-secret".into(), &"svc-outhaul".into()),
+        "{listed}"
+    );
+    let (code, tested) = test(&site.world).await;
+    assert_eq!((code, &tested[0]["account"]["name"]), (0, &"svc-outhaul".into()), "{tested}");
+    // One that the provider does not take.
+    crate::support::pki::write_private(Path::new(&at), "wrong\n");
+    site.world.agent(&["reload"]).await;
+    let refused = site.world.agent(&["credential", "test", "reader"]).await;
+    assert!(refused.code != 0 && !refused.err.contains("wrong\n"), "{refused:?}");
+}

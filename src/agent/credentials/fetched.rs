@@ -141,6 +141,13 @@ impl ServiceTokens {
         self.all.load().get(name).cloned()
     }
 
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<ClientCredentials> {
+        let mut list: Vec<_> = self.all.load().values().map(|fetched| fetched.config.clone()).collect();
+        list.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+        list
+    }
+
     /// The files with secrets, to be watched.
     pub fn files(&self) -> Vec<PathBuf> {
         let file = |fetched: &Arc<Fetched>| match &fetched.config.client_secret {

@@ -11,6 +11,7 @@ use crate::agent::admin::Answer;
 use crate::agent::admin::credentials::{
     AccountLine, CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine,
 };
+use crate::agent::credentials::fetched::ClientCredentials;
 use crate::agent::credentials::probe::{Outcome, Probed, Token, probe};
 use crate::agent::credentials::stored::{Listed, SecretPlace, SetFault};
 use crate::agent::credentials::{Credential, Credentials};
@@ -113,6 +114,18 @@ impl CredentialRoom {
         }
     }
 
+    /// One whose tokens are fetched is tested with one of them, at the application that gives them.
+    async fn test_fetched(&self, fetched: &ClientCredentials) -> Result<Vec<TestedLine>, Refused> {
+        let credential = self.credentials().credential(&fetched.name).await;
+        let credential = credential
+            .map_err(|problem| Refused::new(StatusCode::UNPROCESSABLE_ENTITY, problem.detail.clone()))?;
+        let Some(application) = (self.view)().upstreams.remove(&fetched.upstream) else {
+            return Ok(Vec::new());
+        };
+        let probed = Box::pin(probe(&application, &credential, SecretKind::ClientSecret)).await;
+        Ok(vec![self.tested(&fetched.name, &fetched.upstream, &fetched.user, Some(probed))])
+    }
+
     fn tested(
         &self,
         name: &ServiceName,
@@ -162,7 +175,9 @@ impl CredentialRoom {
 impl CredentialDesk for CredentialRoom {
     fn list(&self) -> Vec<CredentialLine> {
         let now = self.clock.unix_seconds();
-        self.credentials().list().into_iter().map(|listed| line(listed, now)).collect()
+        let credentials = self.credentials();
+        let stored = credentials.list().into_iter().map(|listed| line(listed, now));
+        stored.chain(credentials.fetched().list().into_iter().map(fetched_line)).collect()
     }
 
     fn set<'a>(&'a self, name: &'a ServiceName, secret: Secret<String>) -> Answer<'a, StoredLine> {
@@ -194,6 +209,11 @@ impl CredentialDesk for CredentialRoom {
         upstream: Option<&'a UpstreamName>,
     ) -> Answer<'a, Vec<TestedLine>> {
         Box::pin(async move {
+            if let Some(fetched) =
+                self.credentials().fetched().list().into_iter().find(|one| one.name == *name)
+            {
+                return self.test_fetched(&fetched).await;
+            }
             let config = self.listed(name).and_then(|listed| listed.config).ok_or_else(|| unknown(name))?;
             let kind = config.proof.kind();
             let credential: Arc<Credential> = self
@@ -254,6 +274,19 @@ fn line(listed: Listed, now: u64) -> CredentialLine {
         expires: stored.filter(|_| in_store).and_then(|(_, _, expires)| expires).map(seconds),
         usable: config.is_some() && fault.is_none() && !(in_store && expired),
         note,
+    }
+}
+
+fn fetched_line(config: ClientCredentials) -> CredentialLine {
+    CredentialLine {
+        service: config.name.to_string(),
+        user: Some(config.user),
+        kind: Some(SecretKind::ClientSecret.as_str().to_owned()),
+        place: config.client_secret.to_string(),
+        set: None,
+        expires: None,
+        usable: true,
+        note: Some(format!("tokens are fetched at {} as client {}", config.upstream, config.client_id)),
     }
 }
 
