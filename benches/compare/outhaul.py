@@ -90,7 +90,8 @@ def rules(count):
               "GET /rest/agile/1.0/thing-{}/**", "GET|DELETE /rest/api/2/issue/*/thing-{}")
     text = [RULE.format(allow=f"GET {BIG_PATH}", why="Large files", upstream="jira"),
             RULE.format(allow="POST /upload", why="Uploads", upstream="sink")]
-    for number in range(count - 3):
+    # One more stands in the configuration, for people.
+    for number in range(count - 4):
         allow = shapes[number % len(shapes)].format(number)
         text.append(RULE.format(allow=allow, why="One of many", upstream="jira"))
     text.append(RULE.format(allow="GET /rest/api/2/issue/*", why="Single issues", upstream="jira"))
