@@ -342,3 +342,23 @@ async fn what_is_no_table_no_call_and_no_daemon_is_said() {
     let told = world.agent(&["policy", "test", text(&file)]).await;
     assert_eq!(told.code, 0, "{told:?}");
 }
+
+#[tokio::test]
+async fn what_a_call_for_a_person_would_hear_is_explained() {
+    let world = World::new("http://127.0.0.1:1");
+    world.edit_agent(
+        "[[policy.rule]]\nallow = \"GET",
+        "[caller.bot]\nact-as = [\"teams\"]\n\n[[policy.rule]]\nallow = \"GET /rest/api/2/myself\"\nwhy = \"Who\"\n\
+         as = \"user\"\naccept-relay-trust = true\n\n[[policy.rule]]\nallow = \"GET",
+    );
+    for (person, answer) in [
+        (None, "400 act-as-required"),
+        (Some("entra:a"), "403 act-as-refused"),
+        (Some("teams:a"), "the application's own, unchanged; or 403 link-required"),
+    ] {
+        let mut arguments = vec!["policy", "explain", "GET", "/rest/api/2/myself", "--caller", "bot"];
+        arguments.extend(person.iter().flat_map(|person| ["--as", person]));
+        let told = world.agent(&arguments).await;
+        assert!(told.code == 0 && told.out.contains(answer), "{person:?}: {told:?}");
+    }
+}

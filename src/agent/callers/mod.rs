@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::agent::store::tables::callers::{StoredCallers, StoredKey};
 use crate::agent::store::{Store, StoreFault};
+use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
 use crate::common::ids::{CallerName, Provider};
 use crate::common::problem::{Code, Problem};
@@ -31,6 +32,23 @@ pub struct Options {
     pub rewrite_links: bool,
     /// `act-as`: whose names for people the caller may use.
     pub act_as: Vec<Provider>,
+}
+
+impl Options {
+    /// The refusal of a call for this person, where the caller may not name people of that provider.
+    pub fn refuses(&self, caller: &CallerName, person: &ActAs) -> Option<Problem> {
+        let provider = person.provider();
+        if self.act_as.iter().any(|known| known.as_str() == provider) {
+            return None;
+        }
+        Some(Problem::new(
+            Code::ActAsRefused,
+            format!(
+                "The caller {caller} may not name people of “{provider}”. The site's administrator allows it with \
+                 `act-as = [\"{provider}\"]` in [caller.{caller}]."
+            ),
+        ))
+    }
 }
 
 /// All callers; cheap to ask at each call.

@@ -23,26 +23,12 @@ pub(super) fn named(
     }
     let text = value.to_str().map_err(|_| unreadable("Outhaul-Act-As holds bytes outside ASCII."))?;
     let act_as = ActAs::parse(text).map_err(|fault| unreadable(&format!("Outhaul-Act-As: {fault}.")))?;
-    let may = |options: &Options| options.act_as.iter().any(|known| known.as_str() == act_as.provider());
-    if !options.is_some_and(may) {
-        let provider = act_as.provider();
-        return Err(Problem::new(
-            Code::ActAsRefused,
-            format!(
-                "The caller {caller} may not name people of “{provider}”. The site's administrator allows it with \
-                 `act-as = [\"{provider}\"]` in [caller.{caller}]."
-            ),
-        ));
+    let nothing = Options::default();
+    let refused = options.unwrap_or(&nothing).refuses(caller, &act_as);
+    if let Some(problem) = refused {
+        return Err(problem);
     }
     Ok(Some(act_as))
-}
-
-/// A rule with `as = "user"` for a call that names nobody. It is never made as somebody else instead.
-pub(super) fn missing() -> Problem {
-    Problem::new(
-        Code::ActAsRequired,
-        "The rule for this call makes it as a person. Name that person in Outhaul-Act-As, as in teams:4f2c….",
-    )
 }
 
 fn unreadable(detail: &str) -> Problem {

@@ -281,7 +281,7 @@ async fn credential(
                 let found = site.mappings.credential(permit.upstream(), person).await;
                 found.map(Some).map_err(|fault| fault.problem())
             }
-            None => Err(act_as::missing()),
+            None => Err(super::policy::nobody_named()),
         },
     }
 }

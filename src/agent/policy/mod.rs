@@ -43,7 +43,7 @@ use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};
 pub use query::{Query, QueryFault, QueryMiss, QueryTest};
 pub use rate::{MAX_COUNT, Meters, Rate, RateFault};
-pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear, held_too_large, nobody_linked};
+pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear, held_too_large, nobody_named};
 pub use rule::{Denial, Identity, Place, Rule, Terms, Tests};
 pub use target::{DeniedTarget, MAX_PARTS, Methods, Part, RuleFault, Target};
 pub use trust::{Channel, Demand, DemandFault, Lack, Trust};

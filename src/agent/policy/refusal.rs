@@ -294,12 +294,12 @@ pub fn held_too_large(limit: ByteSize) -> Problem {
     .with_extra("limit", limit.0)
 }
 
-/// The refusal of a call that a rule makes as the person it is for.
-pub fn nobody_linked() -> Problem {
+/// The refusal of a call that names nobody, where the rule makes it as a person. It is never made as somebody else
+/// instead.
+pub fn nobody_named() -> Problem {
     Problem::new(
-        Code::LinkRequired,
-        "The rule makes this call as the person it is for, and nobody is linked to an account yet. Use a rule with \
-         `as = { service = … }` until people can be linked.",
+        Code::ActAsRequired,
+        "The rule for this call makes it as a person. Name that person in Outhaul-Act-As, as in teams:4f2c….",
     )
 }
 

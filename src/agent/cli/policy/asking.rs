@@ -10,6 +10,7 @@ use crate::agent::config::Config;
 use crate::agent::policy::explain::address::{Address, AddressFault, Application, read};
 use crate::agent::policy::tools::suggest::{Advice, Ground, Kind, Shipped, advise};
 use crate::agent::policy::{Channel, Content, Trust};
+use crate::common::act_as::ActAs;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
 
@@ -104,15 +105,12 @@ pub(super) fn headers(given: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>
 
 /// A person, as callers name them in `Outhaul-Act-As`.
 pub(super) fn person(text: &str) -> Result<String, Report> {
-    let known = text.split_once(':').is_some_and(|(provider, subject)| {
-        !provider.is_empty() && !subject.is_empty() && !text.chars().any(char::is_control)
-    });
-    if known {
-        return Ok(text.to_owned());
-    }
-    Err(Report::new(Exit::Usage, "--as names no person").with_remedy(
-        "Write PROVIDER:SUBJECT as the caller does in Outhaul-Act-As, such as entra:alice@corp.example.",
-    ))
+    let person = text.parse::<ActAs>().map_err(|fault| {
+        Report::new(Exit::Usage, format!("--as: {fault}")).with_remedy(
+            "Write PROVIDER:SUBJECT as the caller does in Outhaul-Act-As, such as entra:alice@corp.example.",
+        )
+    })?;
+    Ok(person.to_string())
 }
 
 /// A proof, by its word.

@@ -19,6 +19,7 @@ use crate::agent::policy::tools::digest;
 use crate::agent::policy::tools::shape::shape;
 use crate::agent::policy::tools::suggest::{Advice, InProfile, Kind};
 use crate::agent::policy::{Identity, Reason};
+use crate::common::act_as::ActAs;
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
 use crate::common::report::{Exit, Report};
@@ -119,7 +120,11 @@ fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
     let Decision::Allowed(call, rule) = decide(&config.policy, asked) else { return None };
     let upstream = config.upstreams.iter().find(|upstream| upstream.name == asked.upstream)?;
     let account = match rule.identity() {
-        Identity::Service(name) => config.services.iter().find(|service| service.name == *name),
+        Identity::Service(name) => {
+            let stated = config.services.iter().find(|service| service.name == *name).map(|one| &one.user);
+            let fetched = || config.client_credentials.iter().find(|service| service.name == *name);
+            stated.or_else(|| fetched().map(|one| &one.user))
+        }
         Identity::User | Identity::Anonymous => None,
     };
     let own = upstream.max_request_body;
@@ -129,10 +134,10 @@ fn sent(config: &Config, asked: &Asked) -> Option<Sent> {
         request: format!("{} {}{query}", call.method, call.path),
         to: upstream.nodes.iter().map(ToString::to_string).collect(),
         identity: rule.identity().to_string(),
-        account: account.map(|service| service.user.clone()),
+        account: account.cloned(),
         person: asked.person.clone(),
         max_body: limit.to_string(),
-        instead: instead(rule.identity(), asked, limit).as_ref().map(Answer::of),
+        instead: instead(config, rule.identity(), asked, limit).as_ref().map(Answer::of),
     })
 }
 
@@ -151,11 +156,17 @@ fn in_profiles(config: &Config, asked: &Asked) -> Vec<InProfile> {
 }
 
 /// What stands in the way of an allowed call although the policy does not.
-fn instead(identity: &Identity, asked: &Asked, limit: ByteSize) -> Option<Problem> {
-    let length = asked.body.as_ref().map_or(0, Vec::len) as u64;
-    if *identity == Identity::User {
-        return Some(crate::agent::policy::nobody_linked());
+fn instead(config: &Config, identity: &Identity, asked: &Asked, limit: ByteSize) -> Option<Problem> {
+    let person = asked.person.as_ref().and_then(|person| person.parse::<ActAs>().ok());
+    if let (Some(caller), Some(person)) = (&asked.caller, &person)
+        && let Some(refused) = config.caller(caller).refuses(caller, person)
+    {
+        return Some(refused);
     }
+    if *identity == Identity::User && person.is_none() {
+        return Some(crate::agent::policy::nobody_named());
+    }
+    let length = asked.body.as_ref().map_or(0, Vec::len) as u64;
     (length > limit.0).then(|| crate::agent::proxy::too_large(limit.0))
 }
 
@@ -200,6 +211,11 @@ impl Told {
             Some(Sent { instead: Some(answer), .. }) => {
                 line("answer", &format!("{} {}: {}", answer.status, answer.code, answer.detail));
             }
+            Some(Sent { instead: None, identity, .. }) if *identity == Identity::User.to_string() => line(
+                "answer",
+                "the application's own, unchanged; or 403 link-required, if the person has linked no account (see \
+                 `outhaul-agent link list`)",
+            ),
             Some(Sent { instead: None, .. }) => line("answer", "the application's own, unchanged"),
             None => {}
         }
