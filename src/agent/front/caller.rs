@@ -1,15 +1,32 @@
-//! Who calls.
+//! Who calls, and what is proved about it.
 
-use http::HeaderMap;
+use http::request::Parts;
 
-use crate::agent::callers::{Callers, Presented, UnknownKey, presented};
+use super::{Arrival, Site};
+use crate::agent::callers::{Presented, UnknownKey, presented};
+use crate::agent::policy::Trust;
+use crate::common::act_as::ActAs;
 use crate::common::ids::CallerName;
 use crate::common::problem::{Code, Problem};
 
-/// The caller whose key a request brings, or the refusal.
-pub(super) fn identify(headers: &HeaderMap, callers: &Callers) -> Result<CallerName, Problem> {
-    match presented(headers) {
-        Presented::Key(key) => callers.authenticate(key.expose()).map_err(UnknownKey::problem),
+/// A caller that is known.
+pub(super) struct Identified {
+    /// Its name.
+    pub(super) caller: CallerName,
+    /// What way and credential prove together.
+    pub(super) trust: Trust,
+    /// The person whom the credential itself names; the header may then only name the same.
+    pub(super) person: Option<ActAs>,
+}
+
+/// The caller whose credential a request brings, or the refusal.
+pub(super) fn identify(head: &Parts, arrival: &Arrival, site: &Site) -> Result<Identified, Problem> {
+    let trust = arrival.way.trust();
+    match presented(&head.headers) {
+        Presented::Key(key) => {
+            let caller = site.callers.authenticate(key.expose()).map_err(UnknownKey::problem)?;
+            Ok(Identified { caller, trust, person: None })
+        }
         other => Err(other.problem().unwrap_or_else(|| Problem::new(Code::CallerUnknown, "Send a key."))),
     }
 }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Arrival, FrontBody, Site, act_as, caller, hold, record};
+use super::caller::{self, Identified};
+use super::{Arrival, FrontBody, Site, act_as, hold, record};
 use crate::agent::audit::Audit;
 use crate::agent::links::{LinkDesk, Wish};
 use crate::agent::upstream::BoxError;
@@ -71,11 +72,12 @@ impl Step {
         if *request.method() != Method::POST {
             return Err(Problem::new(Code::MethodRefused, "Use POST here."));
         }
-        let caller = caller::identify(request.headers(), &site.callers)?;
+        let (parts, body) = request.into_parts();
+        let Identified { caller, trust, person } = caller::identify(&parts, arrival, site)?;
         let refused = |person: Option<&ActAs>, problem: &Problem| {
             record::step_refused(audit, self.path(), &caller, person, arrival.request_id, problem);
         };
-        let person = act_as::named(request.headers(), &caller, site.options.get(&caller));
+        let person = act_as::named(&parts.headers, &caller, site.options.get(&caller), person);
         let person = person.and_then(|person| {
             person.ok_or_else(|| {
                 Problem::new(
@@ -85,7 +87,9 @@ impl Step {
             })
         });
         let person = person.inspect_err(|problem| refused(None, problem))?;
-        let answered = Box::pin(self.answer(desk, request, arrival, &caller, &person)).await;
+        let request = Request::from_parts(parts, body);
+        let is_proved = trust.holds_against_the_relay();
+        let answered = Box::pin(self.answer(desk, request, is_proved, &caller, &person)).await;
         answered.inspect_err(|problem| refused(Some(&person), problem))
     }
 
@@ -94,7 +98,7 @@ impl Step {
         self,
         desk: &LinkDesk,
         request: Request<B>,
-        arrival: &Arrival,
+        is_proved: bool,
         caller: &CallerName,
         person: &ActAs,
     ) -> Result<Response<FrontBody>, Problem>
@@ -102,7 +106,6 @@ impl Step {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_proved = arrival.way.trust().holds_against_the_relay();
         let body = hold::bytes(request, MAX_BODY, PATIENCE).await.map_err(|problem| match problem.code {
             Code::BodyTooLarge => {
                 Problem::new(problem.code, format!("The body has at most {MAX_BODY} here."))

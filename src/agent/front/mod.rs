@@ -46,6 +46,7 @@ use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
+use caller::Identified;
 use keyed::{Keyed, Sending, Sent};
 
 /// All that decides about a call, as one configuration has it.
@@ -137,9 +138,11 @@ impl Front {
             route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
-        let caller = caller::identify(request.headers(), &site.callers)?;
+        let (parts, body) = request.into_parts();
+        let Identified { caller, trust, person } = caller::identify(&parts, arrival, &site)?;
         let options = site.options.get(&caller);
-        let act_as = act_as::named(request.headers(), &caller, options);
+        let act_as = act_as::named(&parts.headers, &caller, options, person);
+        let request = Request::from_parts(parts, body);
         let links = options.filter(|options| options.rewrite_links).map(|_| links_of(&route, arrival));
         let upstream = route.proxy.upstream();
         let mut call = Call {
@@ -148,7 +151,7 @@ impl Front {
             path,
             query,
             caller: Some(caller),
-            trust: arrival.way.trust(),
+            trust,
             content: Content::of(request.headers()),
             body: None,
         };
