@@ -21,7 +21,8 @@ pub(super) fn pass_through(top: &mut Table<'_>, relay: Option<&str>) -> Option<C
     for (channel, Located { value, at }) in
         levels.into_iter().flat_map(|(channel, names)| names.into_iter().map(move |name| (channel, name)))
     {
-        if channel == Channel::CustomerName && relay.is_some_and(|relay| value.is_within(relay)) {
+        let is_relays = relay.is_some_and(|relay| relay.contains('.') && value.is_within(relay));
+        if channel == Channel::CustomerName && is_relays {
             // The operator can have certificates for it, so a call there proves less than a customer's name does.
             source.fault(
                 at,

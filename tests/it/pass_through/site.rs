@@ -50,7 +50,7 @@ impl Speaks {
 }
 
 /// The configuration of such a client, which trusts the world's authority.
-pub(super) fn client_config(world: &World, speaks: &Speaks) -> Arc<ClientConfig> {
+fn client_config(world: &World, speaks: &Speaks) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&world.authority.file).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
