@@ -355,7 +355,7 @@ async fn a_joined_socket_that_stands_still_or_takes_nothing_is_let_go() {
     // It sends all it can and reads nothing of what comes back.
     let (mut far, joined) = spliced(&pair, Patience { stuck: short, ..PATIENT }).await;
     let flood = tasks().spawn_detached(async move {
-        while far.write_all(&[7; 65_536]).await.is_ok() {}
+        while far.write_all(&vec![7; 65_536]).await.is_ok() {}
         far
     });
     assert_eq!(joined.await.unwrap().end, SpliceEnd::Stuck);
@@ -384,7 +384,7 @@ impl Acceptor for Curt {
     fn http(&self, _: IncomingCall) {}
     fn bytes(&self, _: BytesHead, mut stream: ByteStream) {
         self.0.spawn_detached(async move {
-            stream.write_all(&[5; 200_000]).await.unwrap();
+            stream.write_all(&vec![5; 200_000]).await.unwrap();
             stream.shutdown().await.unwrap();
         });
     }

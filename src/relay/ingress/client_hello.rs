@@ -156,11 +156,11 @@ mod tests {
         fresh
     }
 
-    fn taken(pieces: &[&[u8]]) -> Result<Option<Option<String>>, HelloFault> {
+    fn taken(pieces: &[&[u8]]) -> Result<Option<Accepted>, HelloFault> {
         let mut reading = Reading::default();
         for piece in pieces {
             if let Some((accepted, _)) = reading.take(piece)? {
-                return Ok(Some(accepted.client_hello().server_name().map(str::to_owned)));
+                return Ok(Some(accepted));
             }
         }
         Ok(None)
@@ -168,7 +168,7 @@ mod tests {
 
     fn name_in(pieces: &[&[u8]]) -> Option<String> {
         match taken(pieces) {
-            Ok(Some(name)) => name,
+            Ok(Some(accepted)) => accepted.client_hello().server_name().map(str::to_owned),
             Ok(None) => panic!("not whole"),
             Err(fault) => panic!("{fault:?}"),
         }
