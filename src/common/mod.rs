@@ -10,4 +10,5 @@ pub mod limits;
 pub mod problem;
 pub mod report;
 pub mod secret;
+pub mod strict_json;
 pub mod tasks;
