@@ -51,6 +51,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::policy",
@@ -85,6 +86,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pause",
@@ -101,6 +103,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::issuers", &[]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),

@@ -18,6 +18,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod issuers;
 mod keys;
 mod links;
 mod mapping;

@@ -6,6 +6,8 @@
 
 mod audit;
 mod check;
+mod hints;
+mod issuer;
 mod oauth;
 mod pages;
 mod policy;
@@ -24,6 +26,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::issuers;
 use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
@@ -70,6 +73,8 @@ pub struct Config {
     pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
+    /// `[issuer.NAME]`: whose tokens are taken, in the file's order.
+    pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[policy]`.
@@ -151,6 +156,8 @@ impl Config {
         let pages = pages::pages(top);
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
@@ -173,6 +180,7 @@ impl Config {
             services,
             client_credentials,
             callers,
+            issuers,
             idempotency,
             policy: Arc::new(policy),
         })

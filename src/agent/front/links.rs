@@ -73,9 +73,10 @@ impl Step {
             return Err(Problem::new(Code::MethodRefused, "Use POST here."));
         }
         let (parts, body) = request.into_parts();
-        let Identified { caller, trust, person } = caller::identify(&parts, arrival, site)?;
+        let Identified { caller, trust, person, issuer } = caller::identify(&parts, arrival, site).await?;
+        let by = record::By { request: arrival.request_id, issuer: issuer.as_ref() };
         let refused = |person: Option<&ActAs>, problem: &Problem| {
-            record::step_refused(audit, self.path(), &caller, person, arrival.request_id, problem);
+            record::step_refused(audit, self.path(), &caller, person, by, problem);
         };
         let person = act_as::named(&parts.headers, &caller, site.options.get(&caller), person);
         let person = person.and_then(|person| {

@@ -8,15 +8,22 @@ use crate::agent::audit::{As, Audit, ByRule, Facts, Prepared};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Call, Identity, Permit};
 use crate::common::act_as::ActAs;
-use crate::common::ids::{CallerName, RequestId};
+use crate::common::ids::{CallerName, IssuerName, RequestId};
 use crate::common::problem::Problem;
+
+/// Which call, and by whose word its caller is known where that is a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) request: RequestId,
+    pub(super) issuer: Option<&'a IssuerName>,
+}
 
 /// Of a call that a rule allows. Its credential may be missing yet.
 pub(super) fn facts(
     permit: &Permit,
     act_as: Option<&ActAs>,
     credential: Option<&Credential>,
-    request: RequestId,
+    by: By<'_>,
 ) -> Prepared {
     let rule = permit.rule();
     let user = credential.map(Credential::user);
@@ -28,7 +35,8 @@ pub(super) fn facts(
     let allow = rule.allow().as_str();
     let place = rule.place();
     Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: permit.caller().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         identity,
@@ -44,16 +52,11 @@ pub(super) fn facts(
 }
 
 /// A call of a known caller that the policy refuses.
-pub(super) fn refused(
-    audit: &Audit,
-    call: &Call,
-    act_as: Option<&ActAs>,
-    request: RequestId,
-    problem: &Problem,
-) {
+pub(super) fn refused(audit: &Audit, call: &Call, act_as: Option<&ActAs>, by: By<'_>, problem: &Problem) {
     let path = shortened(call.path.as_str());
     let facts = Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: call.caller.as_ref().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         upstream: Some(call.upstream.as_str()),
@@ -79,11 +82,12 @@ pub(super) fn step_refused(
     path: &str,
     caller: &CallerName,
     act_as: Option<&ActAs>,
-    request: RequestId,
+    by: By<'_>,
     problem: &Problem,
 ) {
     let facts = Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: Some(caller.as_str()),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         method: Some(&Method::POST),

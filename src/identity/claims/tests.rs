@@ -22,7 +22,7 @@ fn checked(changes: &Value, expected: &Expected) -> Result<Window, ClaimFault> {
     }
     // Nothing in place of a value takes the claim away.
     claims.as_object_mut().unwrap().retain(|_, value| *value != json!("(absent)"));
-    expected.check(&Verified::of(claims), NOW)
+    expected.check(&Verified::for_tests(claims), NOW)
 }
 
 #[test]
@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn no_times_make_it_panic_and_none_lengthens_a_token(exp in any::<f64>(), nbf in any::<i64>(), now in any::<u64>()) {
         let claims = json!({ "iss": "https://issuer.example/v2.0", "aud": "1111", "exp": exp, "nbf": nbf });
-        if let Ok(window) = expected().check(&Verified::of(claims), now) {
+        if let Ok(window) = expected().check(&Verified::for_tests(claims), now) {
             #[expect(clippy::cast_precision_loss, reason = "a test")]
             let late = now as f64 >= exp + 60.0;
             prop_assert!(!late);
