@@ -54,7 +54,7 @@ impl Site {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_in_the_token_is_the_only_one_the_call_is_made_for() {
     let site = Site::start().await;
     let user = |oid: &str| json!({ "idtyp": "user", "oid": oid });
