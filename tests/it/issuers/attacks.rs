@@ -136,7 +136,7 @@ async fn what_administrators_do_takes_more_than_a_token() {
     );
     let mark = site.agent.mark();
     site.world.edit_agent("why = \"Users\"", "accept-relay-trust = true\nwhy = \"Users\"");
-    site.agent.line_after(mark, "the configuration was read again").await;
+    site.agent.line_after(mark, "configuration read again and in force").await;
     let client = site.client.with_key(&token);
     let answer = client.send(http::Method::POST, &host(), "/jira/rest/api/2/user", &json!({})).await.unwrap();
     assert_eq!(answer.problem(), None, "{answer:?}");

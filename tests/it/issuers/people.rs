@@ -30,7 +30,7 @@ impl Site {
         trust(&world, &stand, person);
         world.edit_agent(
             "[[policy.rule]]\nallow = \"GET",
-            "[[policy.rule]]\nallow = \"GET|POST /rest/api/2/**\"\nwhy = \"As themselves\"\nas = \"user\"\n\n\
+            "[[policy.rule]]\nallow = \"GET /rest/api/2/myself\"\nwhy = \"As themselves\"\nas = \"user\"\n\n\
              [[policy.rule]]\nallow = \"GET",
         );
         let running = Running::start(world).await;
