@@ -105,6 +105,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::issuers",
             "agent::run",
             "agent::store",
             "agent::upstream",

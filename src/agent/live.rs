@@ -22,7 +22,6 @@ use crate::common::clock::Clock;
 use crate::common::ids::UpstreamName;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
-use crate::net::http_client::{HttpClient, Way};
 
 /// What is in force.
 pub struct Live {
@@ -144,15 +143,9 @@ fn issuers(
     tasks: &Tasks,
 ) -> Result<Arc<Issuers>, Report> {
     // Only where an issuer goes by it: a proxy whose password is missing is nobody else's fault.
-    let by_proxy = config.issuers.iter().any(|issuer| issuer.egress == issuers::config::Egress::Proxy);
+    let by_proxy = config.issuers.iter().any(|issuer| issuer.egress == issuers::Egress::Proxy);
     let proxy = if by_proxy { super::run::relay(config)?.proxy } else { None };
-    let client = |issuer: &issuers::Config| {
-        let way = match (issuer.egress, &proxy) {
-            (issuers::config::Egress::Proxy, Some(proxy)) => Way::Proxy(proxy.clone()),
-            _ => Way::Direct,
-        };
-        HttpClient::new(way, issuer.ca_file.as_deref())
-    };
+    let client = |issuer: &issuers::Config| issuers::client(issuer, proxy.as_ref());
     let issuers = Issuers::configure(&config.issuers, before, clock, tasks, client);
     issuers.map(Arc::new).map_err(|fault| Report::from_error(Exit::Config, &fault))
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::Config;
-use crate::agent::policy::{Demand, Identity, Rule};
+use crate::agent::policy::{Demand, Identity, Rule, Trust};
 use crate::common::ids::{CallerName, Provider};
 
 impl Config {
@@ -16,10 +16,11 @@ impl Config {
             let rules = self.policy.rules().iter().map(AsRef::as_ref);
             rules.filter(|rule| fits(rule)).collect()
         };
+        let passes = self.passes_through();
         let people = refusing(&|rule| {
             let terms = rule.terms();
             let asks = *rule.identity() == Identity::User && terms.require.is_empty();
-            asks && !terms.accept_relay_trust && !self.has_tokens_for_people(rule)
+            asks && !terms.accept_relay_trust && !passes && !self.has_tokens_for_people(rule)
         });
         if let Some(places) = places(&people) {
             hints.push(format!(
@@ -28,7 +29,7 @@ impl Config {
                  `person`, or write `accept-relay-trust = true` in rules that may take the relay's word"
             ));
         }
-        let guarded = refusing(&|rule| rule.guards().is_some());
+        let guarded = refusing(&|rule| !passes && rule.guards().is_some());
         if let Some(places) = places(&guarded) {
             hints.push(format!(
                 "{places} reach what administrators do (docs/policy.md), where all but signed calls and pass-through \
@@ -36,9 +37,15 @@ impl Config {
                  `accept-relay-trust = true`, or name fewer paths"
             ));
         }
-        let required = refusing(&|rule| rule.terms().require == [Demand::PassThroughOperatorName]);
+        let required = refusing(&|rule| {
+            let require = &rule.terms().require;
+            !require.is_empty() && !require.iter().any(|demand| self.may_be_met(*demand))
+        });
         if let Some(places) = places(&required) {
-            hints.push(format!("{places} can be met through pass-through only: a signed call won't do"));
+            hints.push(format!(
+                "{places} require pass-through, and no such name is in [pass-through]: every call will be refused. Name \
+                 one there, or add \"signed\" to `require`"
+            ));
         }
         for issuer in &self.issuers {
             let Some(person) = &issuer.person else { continue };
@@ -48,6 +55,18 @@ impl Config {
             }
         }
         hints
+    }
+
+    /// Whether calls may come under a name of the customer's own.
+    fn passes_through(&self) -> bool {
+        self.may_be_met(Demand::PassThrough)
+    }
+
+    /// Whether this file has what the proof takes. Which callers sign their calls is not in it.
+    fn may_be_met(&self, demand: Demand) -> bool {
+        let channels = self.pass_through.iter().flat_map(|names| names.names.values());
+        let met = |channel| Trust { channel, ..Trust::default() }.meets(demand);
+        demand == Demand::Signed || channels.copied().any(met)
     }
 
     /// Whether some token could prove for whom a call by this rule is.
@@ -101,6 +120,12 @@ mod tests {
         )
     }
 
+    fn passing(level: &str) -> String {
+        format!(
+            "[pass-through]\n{level}-names = [\"direct.example\"]\ncertificate = \"/c\"\nprivate-key = \"/k\"\n"
+        )
+    }
+
     const PERSON: &str = "person = { claim = \"oid\", provider = \"entra\" }";
 
     fn rule(allow: &str, identity: &str, more: &str) -> String {
@@ -115,7 +140,26 @@ mod tests {
             (as_person(""), "make calls as a person"),
             (as_person("accept-relay-trust = true"), ""),
             (as_person("require = [\"signed\"]"), ""),
-            (as_person("require = [\"pass-through-operator-name\"]"), "through pass-through only"),
+            (
+                as_person("require = [\"pass-through-operator-name\"]"),
+                "require pass-through, and no such name",
+            ),
+            (as_person("require = [\"signed\", \"pass-through\"]"), ""),
+            (format!("{}{}", passing("operator"), as_person("")), "make calls as a person"),
+            (format!("{}{}", passing("operator"), as_person("require = [\"pass-through\"]")), "no such name"),
+            (
+                format!("{}{}", passing("operator"), as_person("require = [\"pass-through-operator-name\"]")),
+                "",
+            ),
+            (format!("{}{}", passing("customer"), as_person("")), ""),
+            (
+                format!(
+                    "{}{}",
+                    passing("customer"),
+                    rule("POST /rest/api/2/user", "{ service = \"s\" }", "")
+                ),
+                "",
+            ),
             (format!("{may}{}{}", issuer("bot", PERSON), as_person("")), ""),
             (format!("{may}{}{}", issuer("bot", PERSON), as_person("caller = [\"other\"]")), "as a person"),
             (format!("{}{}", issuer("bot", ""), as_person("")), "as a person"),

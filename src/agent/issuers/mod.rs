@@ -22,11 +22,12 @@ use crate::common::ids::{CallerName, IssuerName};
 use crate::common::tasks::Tasks;
 use crate::identity::encoded::Encoded;
 use crate::identity::jws::{MAX_TOKEN, Token, TokenFault, Verified};
-use crate::net::http_client::HttpClient;
+use crate::net::dial::Proxy;
+use crate::net::http_client::{HttpClient, Way};
 use crate::net::tls::TlsFault;
 
 use cache::{Cache, Entry};
-pub use config::Config;
+pub use config::{Config, Egress};
 pub use fault::IssuerFault;
 pub use fetch::FetchFault;
 use issuer::Issuer;
@@ -140,6 +141,16 @@ impl Issuers {
     pub fn remembered(&self) -> usize {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
+}
+
+/// A client that goes the way to this issuer; `proxy` is the one of the way to the relay.
+pub fn client(config: &Config, proxy: Option<&Proxy>) -> Result<HttpClient, TlsFault> {
+    let way = match (config.egress, proxy) {
+        (Egress::Proxy, Some(proxy)) => Way::Proxy(proxy.clone()),
+        // A configuration with an issuer by proxy has one.
+        _ => Way::Direct,
+    };
+    HttpClient::new(way, config.ca_file.as_deref())
 }
 
 /// Asks an issuer for its keys once, as the agent itself would, for people who look for what is wrong.

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::config::{Caller, Egress, KeysAt, Limits, Person};
+use super::config::{Caller, KeysAt, Limits, Person};
 use super::*;
 use crate::common::problem::Code;
 use crate::identity::claims::{Condition, Expected, Test};
 use crate::identity::jws::Algorithm;
-use crate::net::http_client::Way;
 
 /// A key with its name.
 struct Signer {
@@ -190,7 +189,7 @@ fn config(stand: &Stand) -> Config {
     }
 }
 
-fn client(_: &Config) -> Result<HttpClient, TlsFault> {
+fn on_loopback(_: &Config) -> Result<HttpClient, TlsFault> {
     HttpClient::new(Way::Direct, None).map(HttpClient::allow_loopback_http)
 }
 
@@ -199,7 +198,7 @@ async fn world(script: Vec<Does>, change: impl FnOnce(&mut Config)) -> World {
     let (clock, tasks) = (Clock::manual(), Tasks::new());
     let mut config = config(&stand);
     change(&mut config);
-    let issuers = Issuers::configure(&[config], None, &clock, &tasks, client).unwrap();
+    let issuers = Issuers::configure(&[config], None, &clock, &tasks, on_loopback).unwrap();
     World { stand, issuers, clock, tasks }
 }
 
@@ -439,7 +438,7 @@ async fn a_reload_keeps_what_did_not_change_and_ends_what_is_gone() {
     let token = own.sign(&claims(&world.clock));
     assert!(world.identify(&token).await.is_ok());
     let again = |configs: &[Config], before: &Issuers| {
-        Issuers::configure(configs, Some(before), &world.clock, &world.tasks, client).unwrap()
+        Issuers::configure(configs, Some(before), &world.clock, &world.tasks, on_loopback).unwrap()
     };
     let same = again(&[config(&world.stand)], &world.issuers);
     assert!(same.identify(&token).await.is_ok());
@@ -464,7 +463,7 @@ async fn somebody_who_looks_for_what_is_wrong_can_ask_once() {
     let own = Signer::new("own");
     let stand = Stand::start(vec![set(&[&own]), Does::HangsUp]).await;
     let config = config(&stand);
-    let client = client(&config).unwrap();
+    let client = on_loopback(&config).unwrap();
     assert_eq!(probe(&config, &client).await.unwrap(), Probe { keys: 1, ignored: Vec::new() });
     assert!(probe(&config, &client).await.is_err());
 }

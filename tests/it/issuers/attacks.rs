@@ -98,8 +98,9 @@ async fn a_token_is_as_good_as_a_key_and_what_is_none_reaches_nothing() {
     assert_eq!(issuer["verified"], 1);
     assert!(issuer["refused"].as_u64().unwrap() > 5, "{issuer}");
     let audit = site.world.agent(&["audit", "list", "--json"]).await;
-    let record = audit.out.lines().find(|line| line.contains("\"issuer\":\"own\"")).expect(&audit.out);
-    assert!(record.contains("\"caller\":\"bot\""), "{record}");
+    let records = audit.json()["records"].as_array().unwrap().clone();
+    let record = records.iter().find(|record| record["issuer"] == "own").expect(&audit.out);
+    assert_eq!((&record["caller"], &record["event"]), (&json!("bot"), &json!("call")), "{record}");
     assert!(!audit.out.contains(&good[..40]));
 }
 
