@@ -163,13 +163,11 @@ fn claim(table: &mut Table<'_>, example: &str) -> Option<String> {
 
 /// A value that stands as a table.
 fn inline<'d>(value: DeValue<'d>, at: Span, source: &'d Source<'d>, help: &str) -> Option<Table<'d>> {
-    match value {
-        DeValue::Table(entries) => Some(Table::inline(source, entries, at)),
-        _ => {
-            source.fault(at, "this is no table", help);
-            None
-        }
+    if let DeValue::Table(entries) = value {
+        return Some(Table::inline(source, entries, at));
     }
+    source.fault(at, "this is no table", help);
+    None
 }
 
 impl FromValue for Caller {

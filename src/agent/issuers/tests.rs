@@ -130,7 +130,7 @@ impl Stand {
         self.asked.lock().unwrap().len()
     }
 
-    fn from_now(&self, does: Does) {
+    fn now_does(&self, does: Does) {
         *self.script.lock().unwrap() = [does].into();
     }
 }
@@ -352,7 +352,7 @@ async fn while_an_issuer_is_away_the_keys_it_had_serve_up_to_a_bound() {
         assert!(problem.retry_after.is_some());
     }
     assert!(!world.issuers.reports()[0].usable);
-    world.stand.from_now(set(&[&own]));
+    world.stand.now_does(set(&[&own]));
     world.clock.advance(Duration::from_secs(61));
     assert!(world.identify(&remembered).await.is_ok(), "it is back");
 }

@@ -25,7 +25,7 @@ async fn a_key_that_is_new_is_asked_for_once_and_the_old_one_is_gone() {
     let by_old = site.client.with_key(&old.token(&json!({})));
     assert_eq!(by_old.get(&host(), PATH).await.unwrap().status, StatusCode::OK);
     assert_eq!(stand.asked(), 1);
-    stand.from_now(keys(&[&new]));
+    stand.now_does(keys(&[&new]));
     // All at once, each token another text. The first wait may still run; then one question serves all.
     eventually("the new key serves", Duration::from_secs(20), async || {
         let tokens: Vec<String> = (0..20).map(|number| new.token(&json!({ "n": number }))).collect();
@@ -64,7 +64,7 @@ async fn an_issuer_that_is_away_slow_or_talks_nonsense_stops_its_own_callers_onl
         (Does::Answers("200 OK", " ".repeat(300 << 10)), "more than 256 KB"),
         (Does::Waits, "did not answer in full within"),
     ] {
-        stand.from_now(does);
+        stand.now_does(does);
         eventually(says, Duration::from_secs(40), async || {
             let answer = client.get(&host(), PATH).await.unwrap();
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
@@ -81,13 +81,13 @@ async fn an_issuer_that_is_away_slow_or_talks_nonsense_stops_its_own_callers_onl
     }
     let status = site.world.agent(&["status"]).await;
     assert!(status.out.contains("NO KEYS"), "{status:?}");
-    stand.from_now(keys(&[&own]));
+    stand.now_does(keys(&[&own]));
     eventually("it is back", Duration::from_secs(40), async || {
         client.get(&host(), PATH).await.unwrap().status == StatusCode::OK
     })
     .await;
     // From here on an outage stops nobody.
-    stand.from_now(Does::HangsUp);
+    stand.now_does(Does::HangsUp);
     let another = site.client.with_key(&own.token(&json!({ "n": 2 })));
     assert_eq!(another.get(&host(), PATH).await.unwrap().status, StatusCode::OK);
 }

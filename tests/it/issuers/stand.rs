@@ -159,7 +159,7 @@ impl Stand {
         self.asked.load(Ordering::SeqCst)
     }
 
-    pub(super) fn from_now(&self, does: Does) {
+    pub(super) fn now_does(&self, does: Does) {
         *self.does.lock().unwrap() = does;
     }
 }
