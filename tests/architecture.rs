@@ -55,6 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::mapping",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -91,6 +92,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
             "agent::upstream",
         ],
     ),
@@ -117,6 +119,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

@@ -27,11 +27,14 @@ use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
 use super::remembered::Remembered;
+use super::signed::{self, Signing};
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
+use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
 use crate::net::dial::{Proxy, Target};
 use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
@@ -75,6 +78,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let signing = signing(&store, clock.clone(), config.signed).await?;
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -86,6 +90,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())
+        .signing(signing.clone())
         .linking(desk.clone());
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
@@ -105,8 +110,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
+    let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -152,6 +159,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
@@ -262,9 +270,20 @@ fn in_force(config: &Config) -> String {
 
 /// Who signs the audit's heads: this agent, as the relay knows it.
 async fn signer(store: &Store) -> Result<Signer, Report> {
+    let (agent, key) = own_key(store).await?;
+    Ok(Signer { agent, key })
+}
+
+/// Who signs the answers to signed calls: the same.
+async fn signing(store: &Store, clock: Clock, settings: signed::Settings) -> Result<Signing, Report> {
+    let own = own_key(store).await?;
+    Signing::load(store.clone(), clock, own, settings).await.map_err(|fault| fault.report())
+}
+
+async fn own_key(store: &Store) -> Result<(AgentId, SigningKey), Report> {
     let identity = store.identity().await.map_err(|fault| fault.report())?;
     let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
-    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+    Ok((identity.enrolment.agent, identity.key))
 }
 
 /// Tells the relay how the upstreams are, and the audit's head, whenever that changes.
