@@ -53,6 +53,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::idempotency",
             "agent::links",
             "agent::mapping",
+            "agent::pass_through",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -120,6 +121,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Reads people from the store, and asks the applications about their credentials.
     ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
+    // Takes the streams that the relay opens, and hands their requests to the front.
+    ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (

@@ -21,6 +21,7 @@ pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
 pub mod pause;
 pub mod policy;
 pub mod proxy;
