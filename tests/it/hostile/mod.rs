@@ -8,6 +8,7 @@ mod floods;
 mod handshake;
 mod liar_agent;
 mod liar_relay;
+mod pass_through;
 mod people;
 mod protocol;
 mod protocol_relay;
