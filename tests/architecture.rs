@@ -25,8 +25,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
+    // What comes of an order is recorded.
+    ("agent::acme", &["agent::audit", "agent::store"]),
     // What is asked of these rooms, and their answers, have one definition.
-    ("agent::admin", &["agent::audit", "agent::mapping"]),
+    ("agent::admin", &["agent::acme", "agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.

@@ -3,6 +3,7 @@
 //! Only this module knows every room: `main` says which command does what, [`run`] what starts and stops in which
 //! order.
 
+pub mod acme;
 pub mod admin;
 pub mod audit;
 pub mod callers;

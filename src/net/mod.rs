@@ -1,5 +1,7 @@
 //! The only room that opens sockets.
 
+#[cfg(feature = "agent")]
+pub mod caa;
 pub mod dial;
 pub mod listen;
 pub mod local;

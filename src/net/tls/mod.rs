@@ -1,5 +1,7 @@
 //! One place for TLS: versions, roots, certificates, and what to tell a person when it fails.
 
+mod named;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use rustls::{ClientConfig, ConnectionCommon, InconsistentKeys, RootCertStore, Se
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub use named::{ACME_TLS, NamedCertificates, acme_server_config};
 
 /// Whom a client connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,23 @@
+//! Certificates by ACME (RFC 8555) for the names under which TLS ends at this agent.
+//!
+//! [`Acme`] keeps them: account and keys in the store, orders by `renewal`, which is pure. Whose a name is, is proved by
+//! tls-alpn-01 (RFC 8737) through the tunnel itself: whoever ends TLS for pass-through asks [`Challenges`] first and
+//! shows [`Acme::certificates`] else. Each name has a certificate and a key of its own; the key stays at renewal.
+
+pub mod caa;
+mod certificate;
+mod challenge;
+mod config;
+mod fault;
+mod http;
+mod keeper;
+mod order;
+mod renewal;
+mod report;
+mod state;
+
+pub use challenge::{Challenges, Hello, Offer};
+pub use config::{Config, ExternalAccount, OrderedName};
+pub use fault::Fault;
+pub use keeper::{Acme, AskedFault};
+pub use report::{CertificateLine, CertificatesReport, Failure};
