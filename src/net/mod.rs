@@ -3,6 +3,7 @@
 #[cfg(feature = "agent")]
 pub mod caa;
 pub mod dial;
+pub mod http_client;
 pub mod listen;
 pub mod local;
 pub mod pages;

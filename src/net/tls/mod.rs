@@ -27,6 +27,8 @@ pub enum Peer {
     Relay,
     /// An application at the site: TLS 1.2 is still common there.
     Upstream,
+    /// A service on the internet; some still speak TLS 1.2 only.
+    Service,
 }
 
 /// What is wrong with a certificate, a key or a CA file.
@@ -77,7 +79,7 @@ pub fn client_config(peer: Peer, ca_file: Option<&Path>) -> Result<Arc<ClientCon
     let roots = roots(ca_file)?;
     let versions: &[_] = match peer {
         Peer::Relay => &[&TLS13],
-        Peer::Upstream => &[&TLS13, &TLS12],
+        Peer::Upstream | Peer::Service => &[&TLS13, &TLS12],
     };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)?
