@@ -35,6 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::cli",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::audit",
             "agent::config",
@@ -48,6 +49,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::acme",
             "agent::audit",
             "agent::callers",
             "agent::connection",

@@ -61,6 +61,9 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),
+        Command::Certificate { what } => {
+            ask(file, async |daemon| cli::certificate::certificate(daemon, what.as_ref(), json).await)
+        }
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),

@@ -18,7 +18,7 @@ use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
@@ -153,6 +153,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(None),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,

@@ -14,7 +14,7 @@ use crate::common::secret::Secret;
 
 /// What a certificate says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Leaf {
+pub(super) struct Leaf {
     /// Who issued it.
     pub issuer: String,
     /// Its names.
@@ -36,7 +36,7 @@ pub struct Leaf {
 
 impl Leaf {
     /// Reads the first certificate of a chain in PEM.
-    pub fn parse(pem: &str) -> Result<Self, String> {
+    pub(super) fn parse(pem: &str) -> Result<Self, String> {
         let der = CertificateDer::pem_slice_iter(pem.as_bytes())
             .next()
             .ok_or("it holds no certificate")?
@@ -79,7 +79,7 @@ impl Leaf {
     }
 
     /// Whether this is what was ordered: for the name, with the key, and valid now.
-    pub fn check(&self, name: &str, pin: &str, now: u64) -> Result<(), String> {
+    pub(super) fn check(&self, name: &str, pin: &str, now: u64) -> Result<(), String> {
         if !self.names.iter().any(|one| one == name) {
             return Err(format!("it is not for {name}"));
         }
@@ -94,17 +94,17 @@ impl Leaf {
 }
 
 /// A new key for a certificate: ECDSA on P-256, PKCS #8.
-pub fn generate_key() -> Result<Secret<Vec<u8>>, String> {
+pub(super) fn generate_key() -> Result<Secret<Vec<u8>>, String> {
     KeyPair::generate().map(|key| Secret::new(key.serialize_der())).map_err(|error| error.to_string())
 }
 
 /// The pin of a key: SHA-256 of its public half (SubjectPublicKeyInfo), as curl's `--pinnedpubkey` takes it.
-pub fn pin_of_key(key: &Secret<Vec<u8>>) -> Result<String, String> {
+pub(super) fn pin_of_key(key: &Secret<Vec<u8>>) -> Result<String, String> {
     Ok(pin(&key_pair(key)?.subject_public_key_info()))
 }
 
 /// The request for a certificate (RFC 2986), in DER.
-pub fn request(name: &str, key: &Secret<Vec<u8>>) -> Result<Vec<u8>, String> {
+pub(super) fn request(name: &str, key: &Secret<Vec<u8>>) -> Result<Vec<u8>, String> {
     let fault = |error: rcgen::Error| error.to_string();
     let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(fault)?;
     params.distinguished_name = DistinguishedName::new();

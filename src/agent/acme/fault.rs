@@ -84,6 +84,11 @@ impl Fault {
         matches!(self, Self::Unreachable(_))
     }
 
+    /// A nonce was not taken, and others in its place neither.
+    pub(super) fn is_bad_nonce(&self) -> bool {
+        matches!(self, Self::Refused { kind: Some(kind), .. } if kind == "badNonce")
+    }
+
     /// The account is gone.
     pub(super) fn is_unknown_account(&self) -> bool {
         matches!(self, Self::Refused { kind: Some(kind), .. } if kind == "accountDoesNotExist")

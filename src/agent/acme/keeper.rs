@@ -13,15 +13,16 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::certificate::{Leaf, generate_key, pin_of_key};
-use super::challenge::Challenges;
+use super::certificate::Leaf;
 use super::config::Config;
 use super::fault::Fault;
 use super::http::Http;
 use super::order::{Authority, NewOne};
-use super::renewal::{DAY, HOUR, Hold, Next, back_off, cap};
+use super::load::{KEEP_ORDERS, load, show};
+use super::renewal::{DAY, HOUR, back_off, cap};
 use super::report::{self, CertificatesReport};
-use super::state::{Entry, State, Step};
+use super::shown::Shown;
+use super::state::{State, Step};
 use crate::agent::audit::{Audit, Event, Record};
 use crate::agent::store::tables::acme::{Account, Chain, Kept, TriesRow};
 use crate::agent::store::{Store, StoreFault};
@@ -29,54 +30,20 @@ use crate::common::clock::Clock;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
 use crate::net::http_client::HttpClient;
-use crate::net::tls::NamedCertificates;
 
 /// The certificates by ACME of this agent. Cheap to clone.
 #[derive(Clone)]
-pub struct Acme(Arc<Inner>);
+pub struct Acme(pub(super) Arc<Inner>);
 
-struct Inner {
-    config: Config,
-    store: Store,
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) store: Store,
     audit: Audit,
-    clock: Clock,
+    pub(super) clock: Clock,
     http: Http,
-    certificates: Arc<NamedCertificates>,
-    challenges: Challenges,
+    shown: Arc<Shown>,
     state: Mutex<State>,
-    poke: Notify,
-}
-
-/// Why what was asked for by hand can't be done.
-#[derive(Debug, thiserror::Error)]
-pub enum AskedFault {
-    /// Not a name of this agent.
-    #[error("no certificate is ordered for “{given}”; there are: {known}")]
-    Unknown {
-        /// What was given.
-        given: String,
-        /// What there is.
-        known: String,
-    },
-    /// Several names, and none given.
-    #[error("say for which name; there are: {0}")]
-    Which(String),
-    /// The authority's limits, or ours.
-    #[error("{name}: {why}; the next order may go out at {until}")]
-    Held {
-        /// For which.
-        name: String,
-        /// Why.
-        why: &'static str,
-        /// Until when, RFC 3339.
-        until: String,
-    },
-    /// The key in the store does not open.
-    #[error("{0}")]
-    Broken(String),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreFault),
+    pub(super) poke: Notify,
 }
 
 impl Acme {
@@ -88,13 +55,13 @@ impl Acme {
         audit: Audit,
         clock: Clock,
     ) -> Result<Self, StoreFault> {
-        let certificates = Arc::new(NamedCertificates::default());
+        let shown = Arc::new(Shown::default());
         let now = clock.unix_seconds();
         let mut names = BTreeMap::new();
         for ordered in &config.names {
             let mut entry = load(&store, &ordered.name, now).await?;
             entry.customer = ordered.customer;
-            show(&ordered.name, &mut entry, &certificates);
+            show(&ordered.name, &mut entry, &shown);
             names.insert(ordered.name.clone(), entry);
         }
         let account = match store.acme_account(&config.directory).await {
@@ -108,20 +75,14 @@ impl Acme {
         let account_tries = store.acme_tries(&config.directory, now).await?.0;
         let state = Mutex::new(State { account, account_tries, names });
         let http = Http::new(client, clock.clone());
-        let challenges = Challenges::default();
         let poke = Notify::new();
-        let inner = Inner { config, store, audit, clock, http, certificates, challenges, state, poke };
+        let inner = Inner { config, store, audit, clock, http, shown, state, poke };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// What to show to who asks for a name.
-    pub fn certificates(&self) -> Arc<NamedCertificates> {
-        self.0.certificates.clone()
-    }
-
-    /// What to show to an authority.
-    pub fn challenges(&self) -> Challenges {
-        self.0.challenges.clone()
+    /// What to show in handshakes.
+    pub fn shown(&self) -> Arc<Shown> {
+        self.0.shown.clone()
     }
 
     /// Orders whatever is due, for as long as the tasks run. `ready` says whether an authority that comes for a name
@@ -134,45 +95,6 @@ impl Acme {
     /// How it stands.
     pub fn report(&self) -> CertificatesReport {
         report::report(&self.0.lock(), &self.0.config, self.0.clock.unix_seconds())
-    }
-
-    /// Orders a new certificate now, whatever the age of the one there is. Gives the name, and how many tries for it had
-    /// ended before.
-    pub fn renew(&self, name: Option<&str>) -> Result<(String, u64), AskedFault> {
-        let now = self.0.clock.unix_seconds();
-        let mut state = self.0.lock();
-        let name = choose(&state, name)?;
-        let Some(entry) = state.names.get_mut(&name) else { return Err(AskedFault::Which(String::new())) };
-        if let Err(broken) = &entry.kept {
-            return Err(AskedFault::Broken(broken.clone()));
-        }
-        let before = entry.asked;
-        entry.asked = true;
-        if let Next::Wait { until, hold } = entry.next(now, &self.0.config.directory) {
-            entry.asked = before;
-            let why = match hold {
-                Hold::Authority => "the authority wants no order before",
-                Hold::Limit => "so many orders were made within a day that further ones would burn its limits",
-                Hold::NotDue | Hold::BackOff => "it is not due",
-            };
-            return Err(AskedFault::Held { name, why, until: report::stamp(until) });
-        }
-        let ended = entry.ended;
-        drop(state);
-        self.0.poke.notify_one();
-        Ok((name, ended))
-    }
-
-    /// Makes a new key for a name's next certificate; gives the name and the key's pin.
-    pub async fn rotate_key(&self, name: Option<&str>) -> Result<(String, String), AskedFault> {
-        let name = choose(&self.0.lock(), name)?;
-        let key = generate_key().map_err(AskedFault::Broken)?;
-        let pin = pin_of_key(&key).map_err(AskedFault::Broken)?;
-        self.0.store.set_acme_next_key(&name, &key).await?;
-        if let Some(Ok(kept)) = self.0.lock().names.get_mut(&name).map(|entry| entry.kept.as_mut()) {
-            kept.next_key = Some(key);
-        }
-        Ok((name, pin))
     }
 
     async fn run(&self, ready: impl Fn() -> bool, tasks: Tasks) {
@@ -208,7 +130,7 @@ impl Acme {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -272,7 +194,7 @@ impl Inner {
                 self.audit.note(&Record::new(Event::CertificateIssued).by("the agent").detail(&detail));
                 if let (Some(chain), Err(fault)) = (
                     &kept.chain,
-                    kept.chain.as_ref().map_or(Ok(()), |chain| self.certificates.set(name, &chain.pem, &kept.key)),
+                    kept.chain.as_ref().map_or(Ok(()), |chain| self.shown.set(name, &chain.pem, &kept.key)),
                 ) {
                     tracing::error!(%name, %fault, issued = chain.issued, "the new certificate can't be shown");
                 }
@@ -328,7 +250,7 @@ impl Inner {
             entry.orders.push(now);
         }
         tracing::info!(%name, %directory, "a certificate is ordered");
-        let (pem, leaf) = authority.certificate(&opened, name, &key, &self.challenges, now).await?;
+        let (pem, leaf) = authority.certificate(&opened, name, &key, &self.shown, now).await?;
         let chain = Chain { pem, directory: directory.clone(), issued: now };
         self.store.keep_acme_certificate(name, &key, &chain).await?;
         Ok((Kept { key, next_key: None, chain: Some(chain) }, leaf))
@@ -348,6 +270,9 @@ impl Inner {
         if fault.is_unreachable() {
             // It was not even asked.
             tries.not_before = tries.not_before.min(now + back_off(tries.failures, HOUR, rand::random()));
+        } else if fault.is_bad_nonce() && tries.failures < 4 {
+            // Bad luck (RFC 8555 section 6.5), not a verdict.
+            tries.not_before = now + 2;
         }
         tries.refused_until = fault.until().unwrap_or(0);
         tries.error = Some(format!("{fault}\n{action}"));
@@ -359,70 +284,11 @@ impl Inner {
     }
 }
 
-impl Entry {
-    /// Takes the new certificate for the one before. A key that was made meanwhile stays the next one.
-    fn adopt(&mut self, fresh: Kept, leaf: Leaf) {
-        let next = self.kept.as_mut().ok().and_then(|kept| kept.next_key.take());
-        let next_key = next.filter(|next| next.expose() != fresh.key.expose());
-        self.kept = Ok(Kept { next_key, ..fresh });
-        self.leaf = Some(leaf);
-    }
-}
-
-async fn load(store: &Store, name: &str, now: u64) -> Result<Entry, StoreFault> {
-    let kept = match generate_key() {
-        Err(fault) => Err(format!("no key can be made: {fault}")),
-        Ok(fresh) => match store.acme_certificate(name, &fresh).await {
-            Ok(kept) => Ok(kept),
-            // One that does not open stops no other.
-            Err(fault @ StoreFault::Seal { .. }) => Err(fault.to_string()),
-            Err(fault) => return Err(fault),
-        },
-    };
-    if let Err(fault) = &kept {
-        tracing::error!(%name, %fault, "the certificate's key can't be used");
-    }
-    let (tries, orders) = store.acme_tries(name, now.saturating_sub(KEEP_ORDERS)).await?;
-    Ok(Entry { customer: false, kept, leaf: None, tries, orders, asked: false, under_way: false, ended: 0 })
-}
-
-/// Shows what is kept, if it is what it should be.
-fn show(name: &str, entry: &mut Entry, certificates: &NamedCertificates) {
-    let Ok(Kept { key, chain: Some(chain), .. }) = &entry.kept else { return };
-    let read = pin_of_key(key).and_then(|pin| {
-        let leaf = Leaf::parse(&chain.pem)?;
-        leaf.check(name, &pin, 0)?;
-        certificates.set(name, &chain.pem, key)?;
-        Ok(leaf)
-    });
-    match read {
-        Ok(leaf) => entry.leaf = Some(leaf),
-        Err(fault) => tracing::error!(%name, %fault, "the kept certificate can't be used; a new one is ordered"),
-    }
-}
-
-fn choose(state: &State, name: Option<&str>) -> Result<String, AskedFault> {
-    let known = || state.names.keys().cloned().collect::<Vec<_>>().join(", ");
-    match name {
-        Some(given) => {
-            let name = given.trim_end_matches('.').to_ascii_lowercase();
-            if !state.names.contains_key(&name) {
-                return Err(AskedFault::Unknown { given: given.to_owned(), known: known() });
-            }
-            Ok(name)
-        }
-        None if state.names.len() == 1 => Ok(known()),
-        None => Err(AskedFault::Which(known())),
-    }
-}
-
 async fn bounded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let done = tokio::time::timeout(WHOLE_TRY, Box::pin(work)).await;
     done.unwrap_or(Err(Fault::Slow(WHOLE_TRY.as_secs())))
 }
 
-/// Orders are counted for so long.
-const KEEP_ORDERS: u64 = 7 * DAY;
 /// The longest that a whole try takes.
 const WHOLE_TRY: Duration = Duration::from_secs(300);
 /// How soon to look again whether this agent can be reached.

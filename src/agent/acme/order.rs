@@ -1,6 +1,7 @@
 //! One order, from the account to the chain (RFC 8555 section 7.4). It keeps nothing: where it is cut off, the
 //! authority drops the order by itself, and the next try makes another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
@@ -10,9 +11,9 @@ use instant_acme::{
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use super::certificate::{Leaf, pin_of_key, request};
-use super::challenge::Challenges;
 use super::fault::Fault;
 use super::http::Http;
+use super::shown::Shown;
 use crate::agent::store::tables::acme;
 use crate::common::secret::Secret;
 
@@ -78,7 +79,7 @@ impl Authority<'_> {
         account: &Account,
         name: &str,
         key: &Secret<Vec<u8>>,
-        challenges: &Challenges,
+        shown: &Arc<Shown>,
         now: u64,
     ) -> Result<(String, Leaf), Fault> {
         let pin = pin_of_key(key).map_err(Fault::Local)?;
@@ -86,7 +87,7 @@ impl Authority<'_> {
         let identifiers = [Identifier::Dns(name.to_owned())];
         let order = account.new_order(&NewOrder::new(&identifiers)).await;
         let mut order = order.map_err(|error| self.fault(error))?;
-        self.prove(&mut order, name, challenges).await?;
+        self.prove(&mut order, name, shown).await?;
         order.finalize_csr(&request).await.map_err(|error| self.fault(error))?;
         let pem = order.poll_certificate(&POLL).await.map_err(|error| self.fault(error))?;
         let leaf = Leaf::parse(&pem).map_err(Fault::Wrong)?;
@@ -95,7 +96,7 @@ impl Authority<'_> {
     }
 
     /// Shows the authority that the name leads here. What it wants shown is shown only as long as this runs.
-    async fn prove(&self, order: &mut Order, name: &str, challenges: &Challenges) -> Result<(), Fault> {
+    async fn prove(&self, order: &mut Order, name: &str, shown: &Arc<Shown>) -> Result<(), Fault> {
         if order.state().status == OrderStatus::Ready {
             return Ok(());
         }
@@ -112,7 +113,7 @@ impl Authority<'_> {
                 return Err(Fault::NoChallenge(name.to_owned()));
             };
             let digest = challenge.key_authorization().digest();
-            offers.push(challenges.offer(name, digest.as_ref()).map_err(Fault::Local)?);
+            offers.push(shown.offer(name, digest.as_ref()).map_err(Fault::Local)?);
             challenge.set_ready().await.map_err(|error| self.fault(error))?;
         }
         let polled = order.poll_ready(&POLL).await;

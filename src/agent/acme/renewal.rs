@@ -2,7 +2,7 @@
 
 /// A certificate that is held.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Held {
+pub(super) struct Held {
     /// Not valid before.
     pub begins: u64,
     /// Not valid after.
@@ -15,7 +15,7 @@ pub struct Held {
 
 /// When the authority would like it to be renewed (RFC 9773).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// From then.
     pub start: u64,
     /// Until then.
@@ -24,7 +24,7 @@ pub struct Window {
 
 /// What came of the tries since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tries {
+pub(super) struct Tries {
     /// How many failed. One that is under way counts as failed until it succeeds, so that a crash is one too.
     pub failures: u32,
     /// No try of our own accord before.
@@ -35,7 +35,7 @@ pub struct Tries {
 
 /// All that decides.
 #[derive(Debug, Clone, Copy)]
-pub struct Situation<'a> {
+pub(super) struct Situation<'a> {
     /// The certificate there is.
     pub held: Option<Held>,
     /// What the authority suggests for it.
@@ -50,7 +50,7 @@ pub struct Situation<'a> {
 
 /// Why an order is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(super) enum Why {
     /// There is none.
     First,
     /// Two thirds of its time have passed.
@@ -67,7 +67,7 @@ pub enum Why {
 
 /// Why no order is made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub(super) enum Hold {
     /// It is young.
     NotDue,
     /// The last try failed a short while ago.
@@ -80,7 +80,7 @@ pub enum Hold {
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Order one now.
     Order(Why),
     /// Look again then.
@@ -93,12 +93,12 @@ pub enum Next {
 }
 
 /// Of our own accord, for one name, in a day.
-pub const ORDERS_A_DAY: usize = 8;
+pub(super) const ORDERS_A_DAY: usize = 8;
 /// With those by hand.
-pub const ORDERS_A_DAY_BY_HAND: usize = 20;
+pub(super) const ORDERS_A_DAY_BY_HAND: usize = 20;
 
 /// Whether to order, or when to look again.
-pub fn next(now: u64, situation: &Situation<'_>) -> Next {
+pub(super) fn next(now: u64, situation: &Situation<'_>) -> Next {
     let (due, why) = due(now, situation);
     if due > now {
         return Next::Wait { until: due, hold: Hold::NotDue };
@@ -129,7 +129,7 @@ pub fn next(now: u64, situation: &Situation<'_>) -> Next {
 }
 
 /// When a new one is due whatever came of earlier tries, and why.
-pub fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
+pub(super) fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
     if situation.asked {
         return (0, Why::Asked);
     }
@@ -155,23 +155,23 @@ pub fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
 
 /// How long after this failure, the how-manieth since a success, nothing is tried: 5 to 10 minutes after the first,
 /// three times as long after each further one, up to `cap`.
-pub fn back_off(failures: u32, cap: u64, chance: f64) -> u64 {
+pub(super) fn back_off(failures: u32, cap: u64, chance: f64) -> u64 {
     let whole = FIRST.saturating_mul(3u64.saturating_pow(failures.saturating_sub(1).min(20))).min(cap.max(FIRST));
     whole / 2 + (whole as f64 / 2.0 * chance.clamp(0.0, 1.0)) as u64
 }
 
 /// The longest wait between tries: a day; less for a certificate that lasts some days only.
-pub fn cap(held: Option<Held>) -> u64 {
+pub(super) fn cap(held: Option<Held>) -> u64 {
     let share = held.map_or(DAY, |held| held.ends.saturating_sub(held.begins) / 24);
     share.clamp(HOUR, DAY)
 }
 
 /// An hour, in seconds.
-pub const HOUR: u64 = 3600;
+pub(super) const HOUR: u64 = 3600;
 /// A day.
-pub const DAY: u64 = 24 * HOUR;
+pub(super) const DAY: u64 = 24 * HOUR;
 /// The longest that an authority's Retry-After is heeded: their windows are of a week.
-pub const LONGEST_HOLD: u64 = 8 * DAY;
+pub(super) const LONGEST_HOLD: u64 = 8 * DAY;
 const FIRST: u64 = 600;
 
 #[cfg(test)]

@@ -60,6 +60,14 @@ impl Entry {
         })
     }
 
+    /// Takes the new certificate for the one before. A key that was made meanwhile stays the next one.
+    pub(super) fn adopt(&mut self, fresh: Kept, leaf: Leaf) {
+        let next = self.kept.as_mut().ok().and_then(|kept| kept.next_key.take());
+        let next_key = next.filter(|next| next.expose() != fresh.key.expose());
+        self.kept = Ok(Kept { next_key, ..fresh });
+        self.leaf = Some(leaf);
+    }
+
     pub(super) fn orders_today(&self, now: u64) -> usize {
         self.orders.iter().filter(|at| **at <= now && at.saturating_add(DAY) > now).count()
     }

@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod acme;
 mod audit;
 mod check;
 mod oauth;

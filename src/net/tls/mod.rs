@@ -1,6 +1,6 @@
 //! One place for TLS: versions, roots, certificates, and what to tell a person when it fails.
 
-mod named;
+mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use named::{ACME_TLS, NamedCertificates, acme_server_config};
+pub use memory::{certified_as_it_is, certified_chain};
 
 /// Whom a client connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
