@@ -98,6 +98,19 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
+    // Takes the ways that the running agent takes, one step after the other.
+    (
+        "agent::doctor",
+        &[
+            "agent::admin",
+            "agent::cli",
+            "agent::config",
+            "agent::connection",
+            "agent::run",
+            "agent::store",
+            "agent::upstream",
+        ],
+    ),
     (
         "agent::enrol",
         &["agent::audit", "agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"],

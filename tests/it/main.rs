@@ -13,6 +13,7 @@ mod anonymous;
 mod audit;
 mod cluster;
 mod credentials;
+mod doctor;
 mod doors;
 mod faults;
 mod fidelity;

@@ -7,7 +7,7 @@
 pub mod calls;
 pub mod enrol;
 mod fault;
-mod open;
+pub mod open;
 mod slot;
 mod status;
 

@@ -6,6 +6,7 @@ mod proxy;
 mod race;
 mod stream;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -117,11 +118,26 @@ pub async fn dial(
     }
 }
 
+/// The addresses of a name, in the order in which [`dial`] tries them.
+pub async fn resolve(target: &Target, within: Duration) -> Result<Vec<SocketAddr>, DialFault> {
+    match tokio::time::timeout(within, addresses(target)).await {
+        Ok(addresses) => addresses,
+        Err(_) => Err(DialFault::Resolve {
+            host: target.host.clone(),
+            source: std::io::Error::new(std::io::ErrorKind::TimedOut, "the resolver did not answer in time"),
+        }),
+    }
+}
+
+async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, DialFault> {
+    let resolved = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+    let resolved = resolved.map_err(|source| DialFault::Resolve { host: target.host.clone(), source })?;
+    Ok(race::interleave(resolved))
+}
+
 async fn tcp(target: &Target, within: Duration) -> Result<TcpStream, DialFault> {
     let connecting = async {
-        let resolved = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-        let resolve = |source| DialFault::Resolve { host: target.host.clone(), source };
-        let addresses = race::interleave(resolved.map_err(resolve)?);
+        let addresses = addresses(target).await?;
         race::connect(&addresses).await.map_err(|source| DialFault::Connect {
             target: target.clone(),
             tried: addresses.len(),
