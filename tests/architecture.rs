@@ -102,6 +102,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::doctor",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::cli",
             "agent::config",

@@ -59,6 +59,8 @@ pub struct Config {
     pub metrics: Option<ListenAddress>,
     /// `[pages]`; without it people can't link accounts themselves.
     pub pages: Option<links::Config>,
+    /// `[pass-through.acme]`: from whom certificates come.
+    pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -168,6 +170,7 @@ impl Config {
             admin_socket,
             metrics,
             pages,
+            acme: None,
             log,
             upstreams,
             oauth,
