@@ -9,6 +9,7 @@ use crate::common::report::{Exit, Report};
 use crate::config::diagnose::{Located, Source};
 use crate::config::table::Table;
 use crate::config::values::{ListenAddress, WssUrl};
+use crate::net::http_server;
 use crate::net::tunnel::Settings;
 use crate::relay::ingress::Limits;
 use crate::relay::ingress::route::Zone;
@@ -197,18 +198,24 @@ fn read_limits(table: &mut Table<'_>) -> Limits {
         tls_handshake_time: table.duration("tls-handshake-time", seconds(1)..=minutes(2), seconds(10)),
         agent_handshakes: count(table.integer("agent-handshakes", 1..=100_000, 512)),
         agent_handshake_time: table.duration("agent-handshake-time", seconds(1)..=minutes(2), seconds(15)),
-        head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
-        head_size: table
-            .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
-            .as_usize(),
-        head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+        http: http_server::Limits {
+            head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
+            head_size: table
+                .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
+                .as_usize(),
+            head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+            answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
+            connection_idle_time: table.duration(
+                "connection-idle-time",
+                seconds(1)..=minutes(60),
+                minutes(5),
+            ),
+            http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
+            http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
+        },
         body_size: table.size("body-size", ByteSize(0)..=ByteSize(1 << 50), ByteSize::mib(1024)),
         body_idle_time: table.duration("body-idle-time", seconds(1)..=minutes(60), seconds(30)),
         first_byte_time: table.duration("first-byte-time", seconds(1)..=minutes(60), minutes(3)),
-        answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
-        connection_idle_time: table.duration("connection-idle-time", seconds(1)..=minutes(60), minutes(5)),
-        http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
-        http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
     }
 }
 

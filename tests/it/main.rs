@@ -20,6 +20,7 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod hostile;
 mod keys;
 mod links;
 mod mapping;

@@ -7,11 +7,8 @@
 mod accept;
 mod agent;
 mod anchor;
-mod body;
 mod caller;
 mod connection;
-mod headers;
-mod io;
 mod limits;
 mod places;
 pub mod route;
