@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::common::secret::Secret;
@@ -29,9 +29,6 @@ pub(super) struct Leaf {
     pub pin: String,
     /// 0 to 1, of its own bytes.
     pub spread: f64,
-    /// By which the authority knows it when asked for its renewal (RFC 9773 section 4.1): key identifier of the
-    /// authority, and serial number, as bytes.
-    pub renewal_id: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Leaf {
@@ -54,14 +51,6 @@ impl Leaf {
                 dns.collect()
             })
             .unwrap_or_default();
-        let authority = certificate.extensions().iter().find_map(|extension| {
-            match extension.parsed_extension() {
-                ParsedExtension::AuthorityKeyIdentifier(identifier) => {
-                    identifier.key_identifier.as_ref().map(|identifier| identifier.0.to_vec())
-                }
-                _ => None,
-            }
-        });
         let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         let validity = certificate.validity();
         let print = digest(&SHA256, &der);
@@ -74,7 +63,6 @@ impl Leaf {
             ends: seconds(validity.not_after),
             pin: pin(certificate.public_key().raw),
             spread: f64::from(first) / f64::from(u32::MAX),
-            renewal_id: authority.map(|authority| (authority, certificate.raw_serial().to_vec())),
         })
     }
 

@@ -13,15 +13,6 @@ pub(super) struct Held {
     pub same_authority: bool,
 }
 
-/// When the authority would like it to be renewed (RFC 9773).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
-    /// From then.
-    pub start: u64,
-    /// Until then.
-    pub end: u64,
-}
-
 /// What came of the tries since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tries {
@@ -38,8 +29,6 @@ pub(super) struct Tries {
 pub(super) struct Situation<'a> {
     /// The certificate there is.
     pub held: Option<Held>,
-    /// What the authority suggests for it.
-    pub window: Option<Window>,
     /// What came of earlier tries.
     pub tries: Tries,
     /// When orders were made, at least those of the last day.
@@ -55,8 +44,6 @@ pub(super) enum Why {
     First,
     /// Two thirds of its time have passed.
     Age,
-    /// The authority suggests it.
-    Suggested,
     /// It has ended.
     Ended,
     /// It comes from another authority than is configured.
@@ -141,16 +128,8 @@ pub(super) fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
         return (0, Why::Ended);
     }
     let lifetime = held.ends.saturating_sub(held.begins);
-    let spread = |span: u64| (span as f64 * held.spread.clamp(0.0, 1.0)) as u64;
-    let by_age = held.begins + lifetime / 3 * 2 - spread(lifetime / 30);
-    match situation.window.filter(|window| window.start <= window.end) {
-        Some(Window { start, end }) => {
-            // An authority that suggests to wait until it is too late is not followed.
-            let latest = held.ends - lifetime / 12;
-            ((start + spread(end - start)).min(latest), Why::Suggested)
-        }
-        None => (by_age, Why::Age),
-    }
+    let spread = (lifetime as f64 / 30.0 * held.spread.clamp(0.0, 1.0)) as u64;
+    (held.begins + lifetime / 3 * 2 - spread.min(lifetime / 3 * 2), Why::Age)
 }
 
 /// How long after this failure, the how-manieth since a success, nothing is tried: 5 to 10 minutes after the first,
@@ -186,7 +165,7 @@ mod tests {
     }
 
     fn situation(held: Option<Held>) -> Situation<'static> {
-        Situation { held, window: None, tries: Tries::default(), orders: &[], asked: false }
+        Situation { held, tries: Tries::default(), orders: &[], asked: false }
     }
 
     #[test]
@@ -196,7 +175,6 @@ mod tests {
         let young = situation(Some(held(10, 80)));
         let none = situation(None);
         let many: Vec<u64> = (0..20).map(|index| NOW - 100 * index).collect();
-        let window = |start: u64, end: u64| Some(Window { start, end });
         let cases = [
             ("none", none, Next::Order(Why::First)),
             ("a young one", young, wait(NOW + 50 * DAY, Hold::NotDue)),
@@ -246,26 +224,6 @@ mod tests {
                 Situation { tries: tries(NOW + 900 * DAY, NOW + 800 * DAY), ..none },
                 Next::Order(Why::First),
             ),
-            (
-                "suggested now",
-                Situation { window: window(NOW - DAY, NOW), ..young },
-                Next::Order(Why::Suggested),
-            ),
-            (
-                "suggested later",
-                Situation { window: window(NOW + DAY, NOW + 2 * DAY), ..situation(Some(held(65, 25))) },
-                wait(NOW + DAY, Hold::NotDue),
-            ),
-            (
-                "suggested too late",
-                Situation { window: window(NOW + 99 * DAY, NOW + 100 * DAY), ..young },
-                wait(NOW + 80 * DAY - 90 * DAY / 12, Hold::NotDue),
-            ),
-            (
-                "a window that ends before it starts",
-                Situation { window: window(NOW, NOW - 1), ..young },
-                wait(NOW + 50 * DAY, Hold::NotDue),
-            ),
         ];
         for (name, situation, expected) in cases {
             assert_eq!(next(NOW, &situation), expected, "{name}");
@@ -311,7 +269,7 @@ mod tests {
         ) {
             let held = some.then_some(Held { begins, ends: begins + lifetime, spread, same_authority: true });
             let tries = Tries { failures, not_before, refused_until };
-            let situation = Situation { held, window: None, tries, orders: &orders, asked };
+            let situation = Situation { held, tries, orders: &orders, asked };
             let today = orders.iter().filter(|at| **at <= NOW && **at + DAY > NOW).count();
             match next(NOW, &situation) {
                 Next::Order(_) => {

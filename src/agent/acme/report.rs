@@ -119,7 +119,6 @@ fn line(
             match why {
                 Why::First => "first",
                 Why::Age => "renewal",
-                Why::Suggested => "suggested",
                 Why::Ended => "ended",
                 Why::Authority => "another-authority",
                 Why::Asked => "asked",

@@ -42,7 +42,6 @@ impl Entry {
     pub(super) fn next(&self, now: u64, directory: &str) -> Next {
         let situation = Situation {
             held: self.held(directory),
-            window: None,
             tries: tries(&self.tries),
             orders: &self.orders,
             asked: self.asked,
@@ -132,7 +131,6 @@ mod tests {
                 ends: NOW - age * DAY + 90 * DAY,
                 pin: String::new(),
                 spread: 0.0,
-                renewal_id: None,
             }),
             tries: TriesRow::default(),
             orders: Vec::new(),

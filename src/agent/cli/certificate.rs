@@ -164,7 +164,6 @@ fn why(code: &str) -> &str {
         "ended" => "at once: it has ended",
         "another-authority" => "at once: another authority is configured",
         "asked" => "at once: asked for",
-        "suggested" => "the authority suggests it",
         "retry" => "again after a failure",
         "authority" => "the authority wants none before",
         "limit" => "too many orders within a day",
