@@ -57,6 +57,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::idempotency",
             "agent::links",
             "agent::mapping",
+            "agent::pass_through",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -125,6 +126,10 @@ const TABLE: &[(&str, &[&str])] = &[
     // Reads people from the store, and asks the applications about their credentials.
     ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
+    // Takes the streams that the relay opens, and hands their requests to the front.
+    ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
+    // Where TLS ends, and where its certificates come from.
+    ("agent::passing", &["*"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (

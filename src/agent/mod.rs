@@ -22,6 +22,8 @@ pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
+pub mod passing;
 pub mod pause;
 pub mod policy;
 pub mod proxy;

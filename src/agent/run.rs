@@ -14,7 +14,7 @@ use super::admin;
 use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
-use super::connection::{self, Connection};
+use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
@@ -23,6 +23,7 @@ use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
@@ -88,6 +89,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .remembering(remembered.clone(), tasks.clone())
         .linking(desk.clone());
 
+    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
+
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
             if matches!(fault, local::BindFault::System { .. }) { Exit::System } else { Exit::Temporary };
@@ -105,8 +109,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
+    let named = passing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        if let Some(passing) = &named {
+            passing.set_names(
+                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
+            );
+        }
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -127,18 +137,22 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         tracing::error!(%fault, "the start is not in the audit");
     }
     let relay = relay(&config)?;
+    let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
         &store,
         &front,
-        announce,
+        &Arrivals { announce, streams },
         clock.clone(),
         &tunnels,
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -153,7 +167,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         calls: calls.clone(),
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
-        certificates: CertificateRoom(None),
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
@@ -176,6 +190,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);
+        if let Some(passing) = &passing {
+            passing.counters().register(&registry);
+        }
         let (routes, group) = (metrics::router(registry, house), tasks.clone());
         tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
     }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::common::host_name::HostName;
 use crate::common::limits::ByteSize;
 use crate::common::report::{Exit, Report};
 use crate::config::diagnose::{Located, Source};
@@ -40,6 +41,8 @@ pub struct Config {
     pub waiting: Waiting,
     /// Bounds of a tunnel.
     pub tunnel: Settings,
+    /// `[pass-through] zone`: sites are also `{site}.{zone}`, with TLS that the relay does not end.
+    pub pass_through_zone: Option<HostName>,
     /// How long calls may go on after SIGTERM.
     pub drain_time: Duration,
 }
@@ -130,6 +133,7 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     };
     let drain_time = table.duration("drain-time", seconds(0)..=minutes(60), seconds(30));
     drop(table);
+    let pass_through_zone = pass_through_zone(top);
     Some(Config {
         server: server?,
         operator,
@@ -141,8 +145,15 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
         tenancy,
         waiting,
         tunnel,
+        pass_through_zone,
         drain_time,
     })
+}
+
+/// Not the relay's own zone: there TLS is ended.
+fn pass_through_zone(top: &mut Table<'_>) -> Option<HostName> {
+    let mut table = top.table("pass-through");
+    table.optional("zone")
 }
 
 fn read_server<'d>(table: &mut Table<'d>, source: &'d Source<'d>) -> Option<Server> {
@@ -215,6 +226,11 @@ fn read_limits(table: &mut Table<'_>) -> Limits {
         },
         body_size: table.size("body-size", ByteSize(0)..=ByteSize(1 << 50), ByteSize::mib(1024)),
         body_idle_time: table.duration("body-idle-time", seconds(1)..=minutes(60), seconds(30)),
+        pass_through_idle_time: table.duration(
+            "pass-through-idle-time",
+            seconds(10)..=minutes(60),
+            minutes(5),
+        ),
         first_byte_time: table.duration("first-byte-time", seconds(1)..=minutes(60), minutes(3)),
     }
 }
@@ -224,7 +240,13 @@ fn read_tenancy(table: &mut Table<'_>) -> tenancy::Limits {
     let rate = table.integer("site-calls-a-second", 1..=1_000_000, 20_000);
     let burst = table.integer("site-burst", 1..=1_000_000, rate);
     let positive = |number: u64| NonZeroU32::new(narrow(number)).unwrap_or(NonZeroU32::MIN);
-    tenancy::Limits { calls_at_once, calls_a_second: positive(rate), burst: positive(burst) }
+    tenancy::Limits {
+        calls_at_once,
+        calls_a_second: positive(rate),
+        burst: positive(burst),
+        connections_at_once: narrow(table.integer("site-connections-at-once", 1..=1_000_000, 512)),
+        connections_a_second: positive(table.integer("site-connections-a-second", 1..=1_000_000, 500)),
+    }
 }
 
 const fn seconds(count: u64) -> Duration {

@@ -60,13 +60,16 @@ pub struct ResponseHead {
 /// What a `bytes` stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BytesHead {
-    /// `passthrough`, `egress`; an end that does not know the purpose resets with `Unsupported`.
+    /// [`PASS_THROUGH`], `egress`; an end that does not know the purpose resets with `Unsupported`.
     pub purpose: String,
     /// Whom it is for: the SNI name, or `host:port` for egress.
     pub target: String,
     /// The far peer's address, as the opener claims it.
     pub peer: String,
 }
+
+/// The purpose of a stream that is a caller's connection, its TLS unopened.
+pub const PASS_THROUGH: &str = "pass-through";
 
 /// A message that needs no answer but its acknowledgement: the stream's END.
 #[derive(Debug, Clone, PartialEq, Eq)]

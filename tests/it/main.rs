@@ -26,6 +26,7 @@ mod links;
 mod mapping;
 mod net;
 mod once;
+mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;

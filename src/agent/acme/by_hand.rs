@@ -56,7 +56,9 @@ impl Acme {
             entry.asked = before;
             let why = match hold {
                 Hold::Authority => "the authority wants no order before",
-                Hold::Limit => "so many orders were made within a day that further ones would burn its limits",
+                Hold::Limit => {
+                    "so many orders were made within a day that further ones would burn its limits"
+                }
                 Hold::NotDue | Hold::BackOff => "it is not due",
             };
             return Err(AskedFault::Held { name, why, until: report::stamp(until) });

@@ -97,18 +97,22 @@ impl Fault {
     /// What to do about it.
     pub fn action(&self, name: &str) -> String {
         match self {
-            Self::Unreachable(_) => "Check `directory` and `egress` under [pass-through.acme], and that the way out \
+            Self::Unreachable(_) => {
+                "Check `directory` and `egress` under [pass-through.acme], and that the way out \
                  is open to the authority."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::ExternalAccountRequired => "Get a key id and an HMAC key from the authority, and set \
                  external-account under [pass-through.acme]."
                 .to_owned(),
             Self::Refused { kind, .. } => refused(kind.as_deref().unwrap_or_default(), name),
             Self::NoChallenge(_) => "Choose an authority that does tls-alpn-01 (RFC 8737).".to_owned(),
             Self::Slow(_) => "Nothing, if it goes away; else look at the authority's status page.".to_owned(),
-            Self::Odd(_) => "Check that `directory` under [pass-through.acme] is the URL of an ACME directory \
+            Self::Odd(_) => {
+                "Check that `directory` under [pass-through.acme] is the URL of an ACME directory \
                  (RFC 8555)."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Wrong(_) => "Check this machine's clock; then ask the authority.".to_owned(),
             Self::Local(_) => "Correct it, then run `outhaul-agent certificate renew`.".to_owned(),
             Self::Store(_) => "Look at `outhaul-agent store verify`, and at the disk.".to_owned(),
@@ -118,9 +122,11 @@ impl Fault {
 
 fn refused(kind: &str, name: &str) -> String {
     match kind {
-        "rateLimited" => "Wait: the agent comes back when the authority allows it. Try settings with the authority's \
+        "rateLimited" => {
+            "Wait: the agent comes back when the authority allows it. Try settings with the authority's \
              staging directory."
-            .to_owned(),
+                .to_owned()
+        }
         "caa" => format!(
             "A CAA record of {name}, or of a domain above it, forbids it. `outhaul-agent certificate` prints the lines \
              to set, `outhaul-agent doctor` what is wrong with those that are there."
@@ -140,9 +146,11 @@ fn refused(kind: &str, name: &str) -> String {
         "userActionRequired" => {
             "The authority's terms of service changed: read them, and follow what it says.".to_owned()
         }
-        "accountDoesNotExist" => "The agent makes a new account with the next try. Its URI is another: set the CAA \
+        "accountDoesNotExist" => {
+            "The agent makes a new account with the next try. Its URI is another: set the CAA \
              lines that `outhaul-agent certificate` prints then."
-            .to_owned(),
+                .to_owned()
+        }
         _ => "Look at the authority's words; its documentation explains the type.".to_owned(),
     }
 }

@@ -68,7 +68,8 @@ impl Http {
 
     async fn ask(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let response = self.client.ask(request, BOUNDS).await.map_err(|fault| Error::Other(Box::new(fault)))?;
+        let response =
+            self.client.ask(request, BOUNDS).await.map_err(|fault| Error::Other(Box::new(fault)))?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             let until = retry_after(response.headers(), self.clock.unix_seconds());
@@ -113,7 +114,8 @@ pub(super) fn ours(error: Box<dyn std::error::Error + Send + Sync>) -> Fault {
     };
     match error.downcast::<AskFault>() {
         Ok(fault) => {
-            let report = crate::common::report::Report::from_error(crate::common::report::Exit::Unavailable, &*fault);
+            let report =
+                crate::common::report::Report::from_error(crate::common::report::Exit::Unavailable, &*fault);
             Fault::Unreachable(report.to_string())
         }
         Err(error) => Fault::Odd(error.to_string()),

@@ -8,17 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::Notify;
-use zeroize::Zeroizing;
 
 use super::certificate::Leaf;
-use super::config::Config;
+use super::config::{Config, hmac_key};
 use super::fault::Fault;
 use super::http::Http;
-use super::order::{Authority, NewOne};
 use super::load::{KEEP_ORDERS, load, show};
+use super::order::{Authority, NewOne};
 use super::renewal::{DAY, HOUR, back_off, cap};
 use super::report::{self, CertificatesReport};
 use super::shown::Shown;
@@ -27,7 +24,6 @@ use crate::agent::audit::{Audit, Event, Record};
 use crate::agent::store::tables::acme::{Account, Chain, Kept, TriesRow};
 use crate::agent::store::{Store, StoreFault};
 use crate::common::clock::Clock;
-use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
 use crate::net::http_client::HttpClient;
 
@@ -158,14 +154,7 @@ impl Inner {
 
     async fn make_account(&self, now: u64) -> Result<Account, Fault> {
         let external = self.config.external_account.as_ref();
-        let hmac = external.map(|external| {
-            let secret = external.hmac_key.read().map_err(|fault| Fault::Local(fault.to_string()))?;
-            let text = Zeroizing::new(secret.expose().trim_end_matches('=').replace('+', "-").replace('/', "_"));
-            BASE64_URL_SAFE_NO_PAD.decode(text.as_bytes()).map(Secret::new).map_err(|_| {
-                Fault::Local(format!("the HMAC key in {} is no base64url", external.hmac_key))
-            })
-        });
-        let hmac = hmac.transpose()?;
+        let hmac = external.map(hmac_key).transpose()?;
         let external = external.zip(hmac.as_ref()).map(|(external, key)| (external.key_id.as_str(), key));
         let new = NewOne { contact: &self.config.contact, external };
         let account = self.authority().register(&new, now).await?;
@@ -190,7 +179,8 @@ impl Inner {
                 tries = TriesRow::default();
                 let (ends, pin) = (report::stamp(leaf.ends), &leaf.pin);
                 tracing::info!(%name, issuer = %leaf.issuer, %ends, %pin, "a new certificate is in use");
-                let detail = format!("{name}: serial {}, by {}, until {ends}, key {pin}", leaf.serial, leaf.issuer);
+                let detail =
+                    format!("{name}: serial {}, by {}, until {ends}, key {pin}", leaf.serial, leaf.issuer);
                 self.audit.note(&Record::new(Event::CertificateIssued).by("the agent").detail(&detail));
                 if let (Some(chain), Err(fault)) = (
                     &kept.chain,
@@ -218,7 +208,9 @@ impl Inner {
             }
         }
         if gone {
-            tracing::warn!("the certificate authority does not know the account any more; a new one is made, so the CAA lines change");
+            tracing::warn!(
+                "the certificate authority does not know the account any more; a new one is made, so the CAA lines change"
+            );
             if let Err(fault) = self.store.forget_acme_account(&self.config.directory).await {
                 tracing::error!(%fault, "the account is not forgotten");
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, ExternalAccountKey, Identifier, Key, NewAccount, NewOrder, Order,
-    OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, ChallengeType, ExternalAccountKey, Identifier, Key, NewAccount, NewOrder,
+    Order, OrderStatus, RetryPolicy,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
@@ -61,7 +61,8 @@ impl Authority<'_> {
     pub(super) async fn open(&self, account: &acme::Account) -> Result<Account, Fault> {
         let key = PrivatePkcs8KeyDer::from(account.key.expose().as_slice());
         // Read here, so that a key which does not serve is told apart from an authority that does not answer.
-        Key::from_pkcs8_der(key.clone_key()).map_err(|error| Fault::Local(format!("the account's key: {error}")))?;
+        Key::from_pkcs8_der(key.clone_key())
+            .map_err(|error| Fault::Local(format!("the account's key: {error}")))?;
         let builder = Account::builder_with_http(Box::new(self.http.clone()));
         let opened = builder.from_parts(account.uri.clone(), key, self.directory.to_owned()).await;
         opened.map_err(|error| self.fault(error))

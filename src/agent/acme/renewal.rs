@@ -135,7 +135,8 @@ pub(super) fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
 /// How long after this failure, the how-manieth since a success, nothing is tried: 5 to 10 minutes after the first,
 /// three times as long after each further one, up to `cap`.
 pub(super) fn back_off(failures: u32, cap: u64, chance: f64) -> u64 {
-    let whole = FIRST.saturating_mul(3u64.saturating_pow(failures.saturating_sub(1).min(20))).min(cap.max(FIRST));
+    let whole =
+        FIRST.saturating_mul(3u64.saturating_pow(failures.saturating_sub(1).min(20))).min(cap.max(FIRST));
     whole / 2 + (whole as f64 / 2.0 * chance.clamp(0.0, 1.0)) as u64
 }
 
@@ -207,11 +208,7 @@ mod tests {
                 Situation { tries: tries(NOW + 60, NOW + 90), asked: true, ..none },
                 wait(NOW + 90, Hold::Authority),
             ),
-            (
-                "too many orders",
-                Situation { orders: &many[..8], ..none },
-                wait(NOW - 700 + DAY, Hold::Limit),
-            ),
+            ("too many orders", Situation { orders: &many[..8], ..none }, wait(NOW - 700 + DAY, Hold::Limit)),
             ("one fewer", Situation { orders: &many[..7], ..none }, Next::Order(Why::First)),
             ("by hand more", Situation { orders: &many[..19], asked: true, ..none }, Next::Order(Why::Asked)),
             (

@@ -9,6 +9,7 @@ use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::sign::CertifiedKey;
 
 use crate::common::secret::Secret;
+use crate::net::tls::by_name::CertificateSource;
 use crate::net::tls::{certified_as_it_is, certified_chain};
 
 type Names = ArcSwap<HashMap<String, Arc<CertifiedKey>>>;
@@ -39,14 +40,14 @@ impl Shown {
         put(&self.challenges, name, answer(name, digest)?);
         Ok(Offer { shown: self.clone(), name: name.to_owned() })
     }
+}
 
-    /// The certificate for a name in lower case.
-    pub fn certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+impl CertificateSource for Shown {
+    fn certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.certificates.load().get(name).cloned()
     }
 
-    /// The answer for an authority, while it is due.
-    pub fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.challenges.load().get(name).cloned()
     }
 }

@@ -285,7 +285,8 @@ fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
         lines.extend(failure.action.iter().map(|action| format!("         {action}")));
     }
     for line in &report.certificates {
-        let until = line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
         let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
         let pin = line.pin.as_deref().unwrap_or("no key");
         lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));

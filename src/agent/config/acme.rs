@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use crate::agent::acme::{Config, ExternalAccount, OrderedName};
+use crate::agent::acme::{Config, Egress, ExternalAccount, OrderedName};
 use crate::config::diagnose::Located;
 use crate::config::table::Table;
 use crate::config::values::{ListenAddress, SecretRef};
 
-/// The table; `names` are those of `[pass-through]`.
-pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>) -> Option<Config> {
+/// The table; `names` are those of `[pass-through]`, and `[relay]` may have a proxy.
+pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>, has_proxy: bool) -> Option<Config> {
     let source = table.source();
     let directory: Option<Located<String>> =
         table.required("directory", "\"https://acme-v02.api.letsencrypt.org/directory\"");
@@ -19,6 +19,7 @@ pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>) -> Option<Conf
     let contact: Option<Located<Vec<String>>> = table.optional("contact");
     let external = table.optional_table("external-account").map(external_account);
     let ca_file: Option<PathBuf> = table.optional("ca-file");
+    let egress = egress(&mut table, has_proxy);
     let identity: Option<Located<String>> = table.optional("caa-identity");
     let resolver: Option<SocketAddr> = table.optional::<ListenAddress>("resolver").map(|address| address.0);
     if let Some(Located { value, at }) = &directory
@@ -58,10 +59,31 @@ pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>) -> Option<Conf
         contact: contact.map(|contact| contact.value).unwrap_or_default(),
         external_account,
         ca_file,
+        egress,
         caa_identity: identity.map(|identity| identity.value),
         resolver,
         names,
     })
+}
+
+fn egress(table: &mut Table<'_>, has_proxy: bool) -> Egress {
+    let Some(Located { value, at }) = table.optional::<Located<String>>("egress") else {
+        return Egress::default();
+    };
+    let source = table.source();
+    match value.as_str() {
+        "direct" => Egress::Direct,
+        "proxy" => {
+            if !has_proxy {
+                source.fault(at, "there is no proxy", "set proxy under [relay], or write \"direct\"");
+            }
+            Egress::Proxy
+        }
+        other => {
+            source.fault(at, format!("“{other}” is no way out"), "write \"direct\" or \"proxy\"");
+            Egress::default()
+        }
+    }
 }
 
 fn external_account(mut table: Table<'_>) -> Option<ExternalAccount> {
@@ -110,11 +132,15 @@ mod tests {
         for good in ["https://acme-v02.api.letsencrypt.org/directory", "https://127.0.0.1:14000/dir"] {
             assert!(is_https(good), "{good}");
         }
-        for bad in ["http://ca.example/dir", "ca.example", "https://", "https://user@ca.example/", "ftp://a.b"] {
+        for bad in
+            ["http://ca.example/dir", "ca.example", "https://", "https://user@ca.example/", "ftp://a.b"]
+        {
             assert!(!is_https(bad), "{bad}");
         }
         assert!(is_mailto("mailto:pki@example.com"));
-        for bad in ["pki@example.com", "mailto:", "mailto:a@b", "mailto:a@b.c,d@e.f", "mailto:a@b.c?subject=x"] {
+        for bad in
+            ["pki@example.com", "mailto:", "mailto:a@b", "mailto:a@b.c,d@e.f", "mailto:a@b.c?subject=x"]
+        {
             assert!(!is_mailto(bad), "{bad}");
         }
     }

@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod oauth;
 mod pages;
+mod pass_through;
 mod policy;
 mod service;
 mod store;
@@ -59,7 +60,9 @@ pub struct Config {
     pub metrics: Option<ListenAddress>,
     /// `[pages]`; without it people can't link accounts themselves.
     pub pages: Option<links::Config>,
-    /// `[pass-through.acme]`: from whom certificates come.
+    /// `[pass-through]`: names whose callers' TLS ends here.
+    pub pass_through: Option<super::pass_through::Config>,
+    /// `[pass-through.acme]`: from whom their certificates come.
     pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
@@ -129,9 +132,16 @@ impl Config {
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
+            ("pass-through", self.certificate_files() != other.certificate_files()),
+            ("pass-through.acme", self.acme != other.acme),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// Names of pass-through follow the file; the certificate's files are chosen at the start.
+    fn certificate_files(&self) -> Option<&super::pass_through::Files> {
+        self.pass_through.as_ref()?.files.as_ref()
     }
 
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
@@ -152,6 +162,8 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
+        let (pass_through, acme) = pass_through::pass_through(top, relay.as_ref()).unzip();
+        let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
@@ -170,7 +182,8 @@ impl Config {
             admin_socket,
             metrics,
             pages,
-            acme: None,
+            pass_through,
+            acme,
             log,
             upstreams,
             oauth,

@@ -46,7 +46,8 @@ fn certificate(line: &CertificateLine) -> Finding {
             Finding::failure(CERTIFICATE, format!("there is none for {name}: {why}"), action)
         }
         (None, None) => {
-            let text = format!("there is none for {name} yet: it is ordered as soon as the tunnel is connected");
+            let text =
+                format!("there is none for {name} yet: it is ordered as soon as the tunnel is connected");
             Finding::warning(CERTIFICATE, text, look())
         }
         (Some(ends), why) if line.ends_soon => {
@@ -120,10 +121,14 @@ fn judge(line: &CertificateLine, at: &str, records: &[Record], wanted: &Wanted<'
         format!("Set this record, and remove others of {name} that let anybody issue:\n{lines}")
     };
     let finding = |found: caa::Finding| match found {
-        caa::Finding::Bound => Finding::ok(CAA, format!("only this agent's account may issue for {name} (at {at})")),
+        caa::Finding::Bound => {
+            Finding::ok(CAA, format!("only this agent's account may issue for {name} (at {at})"))
+        }
         caa::Finding::Absent => Finding::warning(
             CAA,
-            format!("{name} has no record, nor has a domain above it: whoever the name leads to, the relay, can get a certificate from any authority"),
+            format!(
+                "{name} has no record, nor has a domain above it: whoever the name leads to, the relay, can get a certificate from any authority"
+            ),
             set(),
         ),
         caa::Finding::NobodyNamed => Finding::warning(
@@ -133,23 +138,32 @@ fn judge(line: &CertificateLine, at: &str, records: &[Record], wanted: &Wanted<'
         ),
         caa::Finding::Shut => Finding::failure(
             CAA,
-            format!("the records at {at} let this agent's account issue nothing for {name}: the next renewal will be refused"),
+            format!(
+                "the records at {at} let this agent's account issue nothing for {name}: the next renewal will be refused"
+            ),
             set(),
         ),
         caa::Finding::Critical { tag } => Finding::failure(
             CAA,
-            format!("the records at {at} have a critical property “{tag}”: an authority that does not know it must refuse"),
+            format!(
+                "the records at {at} have a critical property “{tag}”: an authority that does not know it must refuse"
+            ),
             format!("Remove it, unless the authority of {name} knows it."),
         ),
         caa::Finding::AnyMethod => Finding::note(
             CAA,
-            format!("only this agent's account may issue for {name} (at {at}), but by any way of validation; validationmethods={} would narrow it", caa::METHOD),
+            format!(
+                "only this agent's account may issue for {name} (at {at}), but by any way of validation; validationmethods={} would narrow it",
+                caa::METHOD
+            ),
         ),
         caa::Finding::Open { value, to } => {
             let who = match to {
                 OpenTo::AnyAccount => "any account of the authority, so the relay too",
                 OpenTo::OtherAccount => "another account: right if it is that of another agent of this site",
-                OpenTo::OtherAuthority => "another authority, and through it the relay, unless it is bound there too",
+                OpenTo::OtherAuthority => {
+                    "another authority, and through it the relay, unless it is bound there too"
+                }
             };
             Finding::warning(CAA, format!("at {at} \"{value}\" lets issue for {name}: {who}"), set())
         }

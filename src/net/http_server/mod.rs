@@ -49,6 +49,20 @@ pub struct Limits {
     pub http2_resets: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_time: Duration::from_secs(20),
+            head_size: 48 << 10,
+            head_fields: 100,
+            answer_idle_time: Duration::from_secs(120),
+            connection_idle_time: Duration::from_secs(300),
+            http2_streams: 128,
+            http2_resets: 64,
+        }
+    }
+}
+
 /// One connection, as its requests see it.
 pub struct Session<B> {
     /// HTTP/2, else HTTP/1.1.

@@ -8,6 +8,7 @@ mod bytes;
 mod drive;
 mod exchange;
 mod shared;
+mod splice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use crate::tunnel::session::{Role, Settings};
 pub use body::{BodyFault, TunnelBody};
 pub use bytes::ByteStream;
 pub use exchange::Reply;
+pub use splice::{Patience, SpliceEnd, Spliced, splice};
 
 use shared::Shared;
 

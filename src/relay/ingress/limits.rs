@@ -24,6 +24,8 @@ pub struct Limits {
     pub body_size: ByteSize,
     /// Time without a byte of a request's body.
     pub body_idle_time: Duration,
+    /// Time without a byte either way of a connection that passes unopened.
+    pub pass_through_idle_time: Duration,
     /// Time to an answer's head.
     pub first_byte_time: Duration,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::common::problem::{Code, Problem};
+use crate::relay::registry::{NamedSite, PassThroughNames};
 
 /// The domain below which sites have their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Names {
     pub zone: Zone,
     /// The host of the public URL; it serves the path form too.
     pub public: String,
+    /// Names whose TLS is not ended here.
+    pub direct: PassThroughNames,
 }
 
 /// Whom a request's authority names.
@@ -85,8 +88,24 @@ impl Names {
         }
     }
 
+    /// Where a connection goes whose ClientHello asks for this name, if it passes unopened.
+    pub fn pass_through(&self, sni: &str) -> Option<NamedSite> {
+        self.direct.find(sni)
+    }
+
     /// The site a request is for.
     pub fn route<'a>(&self, host: &'a str, target: &'a str) -> Result<Route<'a>, Problem> {
+        if self.direct.find(host).is_some() {
+            // A connection for another name was used for it, because certificate and address seemed to fit (RFC 9110,
+            // section 15.5.20).
+            return Err(Problem::new(
+                Code::Misdirected,
+                format!(
+                    "Calls to {} are not opened here: connect with that name in the TLS handshake (SNI).",
+                    clean_host(host)
+                ),
+            ));
+        }
         match self.host(host) {
             Host::Site(site) => Ok(Route { site, route_length: 0, upstream: first_segment(target) }),
             Host::Relay => self.by_path(target),
@@ -136,6 +155,10 @@ fn first_segment(target: &str) -> Option<&str> {
     path.strip_prefix('/')?.split('/').next().filter(|segment| !segment.is_empty())
 }
 
+fn clean_host(host: &str) -> String {
+    host.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-.".contains(*letter)).take(253).collect()
+}
+
 /// A name of a stranger's, fit to be shown.
 pub fn clean(name: &str) -> String {
     name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(63).collect()
@@ -147,7 +170,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn names() -> Names {
-        Names { zone: "relay.example.com".parse().unwrap(), public: "in.example.net".to_owned() }
+        let direct = PassThroughNames::new(Some("direct.relay.example.com".parse().unwrap()));
+        direct.set("jira.acme.example".parse().unwrap(), "acme".parse().unwrap());
+        Names { zone: "relay.example.com".parse().unwrap(), public: "in.example.net".to_owned(), direct }
     }
 
     #[test]
@@ -193,6 +218,8 @@ mod tests {
             ("relay.example.com", "/s/acme?x", Code::NotFound),
             ("relay.example.com", "*", Code::NotFound),
             ("other.example.org", "/s/acme/jira", Code::Misdirected),
+            ("acme.direct.relay.example.com", "/jira/", Code::Misdirected),
+            ("jira.acme.example", "/jira/", Code::Misdirected),
         ] {
             assert_eq!(names.route(host, target).unwrap_err().code, code, "{host}{target}");
         }

@@ -14,7 +14,11 @@ async fn a_certificate_comes_through_relay_and_tunnel_and_its_key_stays() {
     let first = site.certified().await;
     let (pin, serial) = (first["pin"].clone(), first["serial"].clone());
     assert!(first["issuer"].as_str().unwrap().contains("Pebble"), "{first}");
-    assert_eq!((first["next_why"].as_str(), first["failures"].as_u64()), (Some("renewal"), Some(0)), "{first}");
+    assert_eq!(
+        (first["next_why"].as_str(), first["failures"].as_u64()),
+        (Some("renewal"), Some(0)),
+        "{first}"
+    );
     let client = site.client().await;
     let answer = client.get(&name(), ISSUE).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -59,7 +63,8 @@ async fn a_certificate_comes_through_relay_and_tunnel_and_its_key_stays() {
     assert!(status.out.contains(next_pin.as_str().unwrap()), "{status:?}");
     let metrics = plain_get(site.metrics, "/metrics").await;
     let ends = format!("outhaul_agent_certificate_ends_seconds{{name=\"{}\"}}", name());
-    let ends = metrics.lines().find_map(|line| line.strip_prefix(&ends)).unwrap_or_else(|| panic!("{metrics}"));
+    let ends =
+        metrics.lines().find_map(|line| line.strip_prefix(&ends)).unwrap_or_else(|| panic!("{metrics}"));
     assert!(ends.trim().parse::<f64>().unwrap() > 1.7e9, "{ends}");
     let audit = site.running.world.agent(&["audit", "list", "--json"]).await;
     for event in ["certificate-issued", "certificate-renewal", "certificate-key"] {
@@ -90,14 +95,13 @@ async fn caa_lines_are_printed_and_doctor_judges_those_that_are_set() {
         let of = |check: &str| -> Vec<(String, String, String)> {
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             let found = findings.iter().filter(|finding| finding["check"] == check);
-            found
-                .map(|found| (text(&found["level"]), text(&found["text"]), text(&found["action"])))
-                .collect()
+            found.map(|found| (text(&found["level"]), text(&found["text"]), text(&found["action"]))).collect()
         };
         assert_eq!(of("certificate")[0].0, "ok", "{findings:?}");
         of("CAA")
     };
-    let level = |found: &[(String, String, String)]| found.iter().map(|found| found.0.clone()).collect::<Vec<_>>();
+    let level =
+        |found: &[(String, String, String)]| found.iter().map(|found| found.0.clone()).collect::<Vec<_>>();
 
     // Nothing: anyone may issue. The tree was climbed.
     let found = doctor().await;

@@ -13,11 +13,11 @@ use tokio_rustls::TlsConnector;
 use super::dns::NameServer;
 use super::pebble::Pebble;
 use crate::support::client::Client;
-use crate::support::{eventually, free_port};
 use crate::support::pki::write_private;
 use crate::support::process::{Daemon, text};
 use crate::support::upstream::Upstream;
 use crate::support::world::{Running, SITE, World};
+use crate::support::{eventually, free_port};
 
 /// The name that passes. The relay has it by its zone; the agent takes it for the customer's own, as its file says.
 pub(crate) const ZONE: &str = "direct.example.test";

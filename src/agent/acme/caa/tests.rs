@@ -72,11 +72,7 @@ fn what_records_mean() {
             vec![Record { critical: true, ..record("future", "x") }, record("issue", &bound)],
             vec![Finding::Critical { tag: "future".to_owned() }],
         ),
-        (
-            "issue, critical",
-            vec![Record { critical: true, ..record("issue", &bound) }],
-            vec![Finding::Bound],
-        ),
+        ("issue, critical", vec![Record { critical: true, ..record("issue", &bound) }], vec![Finding::Bound]),
         (
             "control bytes are not printed",
             vec![record("issue", &bound), record("issue", "evil.example; x=\u{1b}[2J")],

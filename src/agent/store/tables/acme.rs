@@ -146,9 +146,10 @@ impl Store {
                 .optional()?;
             let Some((key, next_key, chain, issued)) = kept else {
                 let sealed = session.seal(KEY, &row, fresh.expose())?;
-                session
-                    .connection()
-                    .execute("INSERT INTO acme_certificates (name, key) VALUES (?1, ?2)", params![name, sealed])?;
+                session.connection().execute(
+                    "INSERT INTO acme_certificates (name, key) VALUES (?1, ?2)",
+                    params![name, sealed],
+                )?;
                 return Ok(Kept { key: fresh, next_key: None, chain: None });
             };
             let key = session.open(KEY, &row, &key)?;
@@ -165,9 +166,10 @@ impl Store {
         let (name, key) = (name.to_owned(), key.clone());
         self.call(move |session| {
             let sealed = session.seal(NEXT_KEY, &row_id(&[name.as_bytes()]), key.expose())?;
-            session
-                .connection()
-                .execute("UPDATE acme_certificates SET next_key = ?2 WHERE name = ?1", params![name, sealed])?;
+            session.connection().execute(
+                "UPDATE acme_certificates SET next_key = ?2 WHERE name = ?1",
+                params![name, sealed],
+            )?;
             Ok(())
         })
         .await
@@ -257,8 +259,10 @@ impl Store {
         self.call(move |session| {
             let connection = session.connection();
             connection.execute("DELETE FROM acme_orders WHERE made < ?1", [signed(since)])?;
-            connection
-                .execute("INSERT INTO acme_orders (name, made) VALUES (?1, ?2)", params![name, signed(made)])?;
+            connection.execute(
+                "INSERT INTO acme_orders (name, made) VALUES (?1, ?2)",
+                params![name, signed(made)],
+            )?;
             Ok(())
         })
         .await
