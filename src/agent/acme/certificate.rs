@@ -58,7 +58,7 @@ impl Leaf {
         Ok(Self {
             issuer: printable(&certificate.issuer().to_string()),
             names,
-            serial: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            serial: certificate.raw_serial_as_string().replace(':', ""),
             begins: seconds(validity.not_before),
             ends: seconds(validity.not_after),
             pin: pin(certificate.public_key().raw),

@@ -37,7 +37,7 @@ pub(super) fn show(name: &str, entry: &mut Entry, shown: &Shown) {
     match read {
         Ok(leaf) => entry.leaf = Some(leaf),
         Err(fault) => {
-            tracing::error!(%name, %fault, "the kept certificate can't be used; a new one is ordered")
+            tracing::error!(%name, %fault, "the kept certificate can't be used; a new one is ordered");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! When the next certificate is ordered. Pure: times are seconds since 1970, chance is an argument.
 
+use std::time::Duration;
+
 /// A certificate that is held.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Held {
@@ -128,8 +130,7 @@ pub(super) fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
         return (0, Why::Ended);
     }
     let lifetime = held.ends.saturating_sub(held.begins);
-    let spread = (lifetime as f64 / 30.0 * held.spread.clamp(0.0, 1.0)) as u64;
-    (held.begins + lifetime / 3 * 2 - spread.min(lifetime / 3 * 2), Why::Age)
+    (held.begins + lifetime / 3 * 2 - part(lifetime / 30, held.spread), Why::Age)
 }
 
 /// How long after this failure, the how-manieth since a success, nothing is tried: 5 to 10 minutes after the first,
@@ -137,7 +138,12 @@ pub(super) fn due(now: u64, situation: &Situation<'_>) -> (u64, Why) {
 pub(super) fn back_off(failures: u32, cap: u64, chance: f64) -> u64 {
     let whole =
         FIRST.saturating_mul(3u64.saturating_pow(failures.saturating_sub(1).min(20))).min(cap.max(FIRST));
-    whole / 2 + (whole as f64 / 2.0 * chance.clamp(0.0, 1.0)) as u64
+    whole / 2 + part(whole / 2, chance)
+}
+
+/// Of so many seconds, between none and all of them.
+fn part(seconds: u64, share: f64) -> u64 {
+    Duration::from_secs(seconds).mul_f64(share.clamp(0.0, 1.0)).as_secs()
 }
 
 /// The longest wait between tries: a day; less for a certificate that lasts some days only.

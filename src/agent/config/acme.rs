@@ -127,6 +127,50 @@ const MAX_CONTACTS: usize = 5;
 mod tests {
     use super::*;
 
+    const HEAD: &str = "[relay]\nurl = \"wss://r\"\n[upstream.jira]\nurl = \"http://j\"\n[pass-through]\n\
+        customer-names = [\"jira.example.com\"]\noperator-names = [\"acme.direct.example\"]\n";
+
+    fn parse(head: &str, keys: &str) -> Result<Config, String> {
+        use crate::agent::config::Config as File;
+        let text = format!("{head}[pass-through.acme]\n{keys}");
+        let file = File::parse("x", &text).map_err(|report| report.to_string())?;
+        assert!(file.pass_through.is_some_and(|pass_through| pass_through.files.is_none()));
+        file.acme.ok_or_else(String::new)
+    }
+
+    #[test]
+    fn the_table_is_read_and_its_faults_are_told() {
+        let good = "directory = \"https://ca.example/dir\"\nterms-of-service-agreed = true\n";
+        let config = parse(HEAD, good).unwrap();
+        let names: Vec<(&str, bool)> =
+            config.names.iter().map(|ordered| (ordered.name.as_str(), ordered.customer)).collect();
+        assert_eq!(names, [("acme.direct.example", false), ("jira.example.com", true)]);
+        assert_eq!((config.egress, config.contact.len(), config.external_account), (Egress::Direct, 0, None));
+        let external = "external-account = { key-id = \"k\", hmac-key = { file = \"/x\" } }";
+        assert!(parse(HEAD, &format!("{good}{external}")).unwrap().external_account.is_some());
+
+        let files = HEAD.to_owned() + "certificate = \"/x\"\nprivate-key = \"/y\"\n";
+        for (head, keys, told) in [
+            (HEAD, "", "lacks directory"),
+            (HEAD, "directory = \"https://ca.example/dir\"\n", "lacks terms-of-service-agreed"),
+            (HEAD, "terms-of-service-agreed = false\n", "without agreement"),
+            (HEAD, "directory = \"http://ca.example/dir\"\n", "this is no directory"),
+            (HEAD, "contact = [\"pki@example.com\"]\n", "is no contact"),
+            (HEAD, "caa-identity = \"a b\"\n", "is no such name"),
+            (HEAD, "egress = \"proxy\"\n", "there is no proxy"),
+            (HEAD, "egress = \"carrier-pigeon\"\n", "is no way out"),
+            (
+                HEAD,
+                "external-account = { key-id = \"k\", hmac-key = \"secret\" }\n",
+                "must not stand in this file",
+            ),
+            (files.as_str(), good, "from files or by ACME"),
+        ] {
+            let faults = parse(head, keys).unwrap_err();
+            assert!(faults.contains(told), "{told} in {faults}");
+        }
+    }
+
     #[test]
     fn what_a_directory_and_a_contact_are() {
         for good in ["https://acme-v02.api.letsencrypt.org/directory", "https://127.0.0.1:14000/dir"] {

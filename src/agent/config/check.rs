@@ -49,12 +49,12 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
-        if let Some(pass_through) = &self.pass_through {
-            if let Some(Files { certificate, private_key }) = &pass_through.files {
-                let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
-                let read = read.and_then(|read| covers(pass_through, &read));
-                found("pass-through certificate".to_owned(), read);
-            }
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
+            let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
         }
         if let Some(acme) = &self.acme {
             if let Some(path) = &acme.ca_file {

@@ -21,21 +21,18 @@ pub(super) fn pass_through(
     let customer: Vec<Located<HostName>> = table.or("customer-names", Vec::new());
     let operator: Vec<Located<HostName>> = table.or("operator-names", Vec::new());
     let by_acme = table.optional_table("acme");
-    let files = match &by_acme {
-        None => {
-            let certificate = table.required("certificate", "\"/etc/outhaul/direct.pem\"");
-            let private_key = table.required("private-key", "\"/etc/outhaul/direct.key\"");
-            Some((certificate, private_key))
-        }
-        Some(_) => {
-            for key in ["certificate", "private-key"] {
-                if let Some(Located { at, .. }) = table.optional::<Located<PathBuf>>(key) {
-                    let help = "remove certificate and private-key, or the table [pass-through.acme]";
-                    source.fault(at, "certificates come from files or by ACME", help);
-                }
+    let files = if by_acme.is_some() {
+        for key in ["certificate", "private-key"] {
+            if let Some(Located { at, .. }) = table.optional::<Located<PathBuf>>(key) {
+                let help = "remove certificate and private-key, or the table [pass-through.acme]";
+                source.fault(at, "certificates come from files or by ACME", help);
             }
-            None
         }
+        None
+    } else {
+        let certificate = table.required("certificate", "\"/etc/outhaul/direct.pem\"");
+        let private_key = table.required("private-key", "\"/etc/outhaul/direct.key\"");
+        Some((certificate, private_key))
     };
     let mut names = BTreeMap::new();
     let levels = [(Channel::CustomerName, customer), (Channel::OperatorName, operator)];

@@ -1,6 +1,6 @@
 //! Orders that fail: what is told, and what a restart may not do.
 
-use super::site::{Differs, Site, name};
+use super::site::{Differs, Site, ZONE, name};
 
 #[tokio::test]
 #[ignore = "needs Pebble: `ONLY=acme make test`"]
@@ -60,6 +60,51 @@ async fn a_crash_within_an_order_is_a_failed_try_and_no_more() {
     assert!(line["error"]["text"].as_str().unwrap().contains("stopped while"), "{line}");
     let renewed = site.running.world.agent(&["certificate", "renew", "--json"]).await.json();
     assert_eq!(renewed["failures"].as_u64(), Some(0), "{renewed}\n{agent_log}");
+}
+
+#[tokio::test]
+#[ignore = "needs Pebble: `ONLY=acme make test`"]
+async fn an_account_that_the_authority_lost_is_made_anew() {
+    let mut site = Site::start(Differs::default()).await;
+    let before = site.certified().await;
+    let world = &site.running.world;
+    let account = world.agent(&["certificate", "--json"]).await.json()["account"].clone();
+    site.pebble.begin_anew().await;
+    let refused = world.agent(&["certificate", "renew"]).await;
+    assert!(refused.code == 1 && refused.err.contains("accountDoesNotExist"), "{refused:?}");
+    assert!(refused.err.contains("set the CAA lines"), "{refused:?}");
+    let renewed = world.agent(&["certificate", "renew", "--json"]).await.json();
+    assert_eq!(renewed["pin"], before["pin"]);
+    assert_ne!(renewed["serial"], before["serial"]);
+    let report = world.agent(&["certificate", "--json"]).await.json();
+    assert!(report["account"].is_string() && report["account"] != account, "{report}");
+    assert_ne!(report["certificates"][0]["caa"], before["caa"]);
+    assert!(site.running.agent.log().contains("the CAA lines change"), "{}", site.running.agent.log());
+}
+
+#[tokio::test]
+#[ignore = "needs Pebble: `ONLY=acme make test`"]
+async fn a_challenge_is_answered_for_its_name_and_as_long_as_its_order() {
+    let mut site = Site::start(Differs {
+        settings: &["PEBBLE_VA_NOSLEEP=0", "PEBBLE_VA_SLEEPTIME=5"],
+        ..Differs::default()
+    })
+    .await;
+    site.pebble.line("Pulled a task from the Tasks queue").await;
+    // It is no certificate that a client takes; an authority looks for the extension.
+    let shown = site.knock(&name(), &[b"acme-tls/1"]).await.unwrap_err();
+    assert!(shown.contains("invalid peer certificate"), "{shown}");
+    for (asked, protocols) in [
+        (name(), &[&b"acme-tls/1"[..], b"h2"][..]),
+        (name(), &[b"h2"]),
+        (format!("other.{ZONE}"), &[b"acme-tls/1"]),
+    ] {
+        let refused = site.knock(&asked, protocols).await.unwrap_err();
+        assert!(!refused.contains("invalid peer certificate"), "{asked} {protocols:?}: {refused}");
+    }
+    site.certified().await;
+    let refused = site.knock(&name(), &[b"acme-tls/1"]).await.unwrap_err();
+    assert!(!refused.contains("invalid peer certificate"), "{refused}");
 }
 
 #[tokio::test]

@@ -4,5 +4,6 @@
 pub(crate) mod dns;
 mod failures;
 mod issue;
+mod limits;
 mod pebble;
 mod site;

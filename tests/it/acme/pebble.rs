@@ -14,6 +14,7 @@ pub(crate) struct Pebble {
     daemon: Daemon,
     management: Client,
     folder: PathBuf,
+    line: String,
     /// The URL of its directory.
     pub(crate) directory: String,
 }
@@ -56,11 +57,12 @@ impl Pebble {
             names.address
         );
         let mut daemon = Daemon::start("sh", &["-c", &line]);
-        daemon.line("Listening on").await;
+        daemon.line("ACME directory available").await;
         let this = Self {
             daemon,
             management: Client::new(&authority.file, management),
             folder: folder.to_owned(),
+            line,
             directory: format!("https://localhost:{port}/dir"),
         };
         eventually("pebble answers", Duration::from_secs(20), async || {
@@ -76,6 +78,17 @@ impl Pebble {
         let file = self.folder.join("pebble-root.pem");
         std::fs::write(&file, &answer.body).unwrap();
         file
+    }
+
+    /// Begins anew: with another root, and no account, as it keeps everything in memory.
+    pub(crate) async fn begin_anew(&mut self) {
+        self.daemon.kill();
+        self.daemon = Daemon::start("sh", &["-c", &self.line]);
+        self.daemon.line("ACME directory available").await;
+        eventually("pebble answers", Duration::from_secs(20), async || {
+            self.management.get("localhost", "/roots/0").await.is_ok()
+        })
+        .await;
     }
 
     /// How many orders it has taken.
