@@ -33,7 +33,7 @@ use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
-use crate::net::dial::{Proxy, Target};
+use crate::net::dial::{Credentials, Proxy, Scheme, Target};
 use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
@@ -232,10 +232,10 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         Report::from_error(Exit::Config, &fault)
             .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
     })?;
-    let proxy = relay
-        .proxy
-        .as_ref()
-        .map(|proxy| Proxy { address: Target { host: proxy.host.clone(), port: proxy.port }, credentials });
+    let proxy = relay.proxy.as_ref().map(|proxy| Proxy {
+        login: credentials.map(|pair| Credentials::new(Scheme::Basic, pair)),
+        ..Proxy::new(Target { host: proxy.host.clone(), port: proxy.port })
+    });
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 
@@ -16,14 +15,14 @@ use crate::identity::encoded::Encoded;
 use crate::identity::handshake::agent::{Distrust, Start, Welcomed, confirm, refused};
 use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{DialFault, Prefixed, Proxy, Purpose, Target, dial};
+use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
 use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
 use crate::net::websocket::{self, OpenFault, receive_frame, send_frame};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
 
 /// TCP to a relay, perhaps through the proxy.
-pub type Reached = Prefixed<TcpStream>;
+pub type Reached = Connected;
 /// TLS over it.
 pub type Secured = TlsStream<Reached>;
 /// A socket to a relay.

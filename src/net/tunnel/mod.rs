@@ -158,6 +158,11 @@ impl Tunnel {
         self.0.lock().session.is_usable()
     }
 
+    /// The tunnel is over.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().session.is_closed()
+    }
+
     /// One more stream may be opened from here now.
     pub fn has_room(&self) -> bool {
         self.0.lock().session.has_room()

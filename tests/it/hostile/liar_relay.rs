@@ -1,7 +1,7 @@
 //! A relay that lies. It holds a relay's identity and certificate, as a hostile operator does, and speaks the handshake
 //! as `docs/protocol.md` has it, written anew here so that each step can be bent.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -69,13 +69,12 @@ pub(crate) struct Greeting {
 
 /// The liar; its listener is gone when dropped.
 pub(crate) struct LiarRelay {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
     tunnels: mpsc::UnboundedReceiver<Tunnel>,
     tasks: Tasks,
 }
 
-pub(crate) struct Shared {
+struct Shared {
     key: SigningKey,
     other_key: SigningKey,
     agent: AgentId,
@@ -91,7 +90,6 @@ impl LiarRelay {
         let certificates = Certificates::load(&file("relay.pem"), &file("relay.key")).unwrap();
         let acceptor = TlsAcceptor::from(server_config(certificates).unwrap());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, world.port)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let (sender, tunnels) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             key: SigningKey::generate().unwrap().0,
@@ -113,7 +111,7 @@ impl LiarRelay {
                 spawner.spawn_detached(Arc::clone(&inner).greet(acceptor.clone(), stream));
             }
         });
-        Self { shared, address, tunnels, tasks }
+        Self { shared, tunnels, tasks }
     }
 
     /// A token that leads an agent here.

@@ -2,12 +2,15 @@
 //! an attacker holds, a valid identity, and say what they like. What must come of each attack stands in
 //! `docs/threat-model.md`, and [`document`] holds the two together.
 
+mod answers;
 mod bearer;
 mod floods;
 mod handshake;
+mod liar_agent;
 mod liar_relay;
 mod people;
 mod protocol;
+mod protocol_relay;
 mod site;
 mod smuggling;
 mod terminal;

@@ -1,5 +1,6 @@
 //! Frames as a liar writes them: any bytes in any order, over the WebSocket that the handshake left.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -10,7 +11,7 @@ use outhaul::tunnel::frame::{END_STREAM, Frame, Kind};
 use outhaul::tunnel::head::{ResponseHead, decode_trailers};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Nothing here takes longer, or the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// One end of a tunnel, frame by frame.
 pub(crate) struct Wire<S> {
     socket: WebSocketStream<S>,
+    said: VecDeque<Said>,
 }
 
 /// What the other end said.
@@ -67,7 +69,7 @@ pub(crate) fn encoded(frames: &[Frame]) -> Bytes {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(socket: WebSocketStream<S>) -> Self {
-        Self { socket }
+        Self { socket, said: VecDeque::new() }
     }
 
     /// Sends frames in one message. The other end may be gone already.
@@ -88,33 +90,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The next frame that is not about liveness, or the end.
     pub(crate) async fn next(&mut self) -> Said {
-        let mut said = self.all().await;
-        while said.is_empty() {
-            said = self.all().await;
+        loop {
+            if let Some(said) = self.said.pop_front() {
+                return said;
+            }
+            let message =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
+            self.take(message);
         }
-        assert_eq!(said.len(), 1, "read by `heard` or one at a time: {said:?}");
-        said.remove(0)
     }
 
-    async fn all(&mut self) -> Vec<Said> {
-        let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("something in time");
-        let closed = |code, text: String| vec![Said::Closed(code, text)];
+    fn take(&mut self, message: Option<Result<Message, Error>>) {
         match message {
             Some(Ok(Message::Binary(mut message))) => {
-                let mut said = Vec::new();
                 while let Some(frame) = Frame::decode(&mut message).expect("it keeps to the protocol") {
                     if !matches!(frame.kind, Kind::Ping | Kind::Pong | Kind::Status) {
-                        said.push(Said::Frame(frame));
+                        self.said.push_back(Said::Frame(frame));
                     }
                 }
-                said
             }
             Some(Ok(Message::Close(Some(close)))) => {
                 let code = u16::from(close.code).checked_sub(4000);
-                closed(code.map_or(CloseCode::Broken, CloseCode::from_number), close.reason.to_string())
+                let code = code.map_or(CloseCode::Broken, CloseCode::from_number);
+                self.said.push_back(Said::Closed(code, close.reason.to_string()));
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Vec::new(),
-            other => closed(CloseCode::Broken, format!("{other:?}")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            other => self.said.push_back(Said::Closed(CloseCode::Broken, format!("{other:?}"))),
+        }
+    }
+
+    /// Waits until the other end opens a stream; gives its number and the payload of OPEN.
+    pub(crate) async fn opened(&mut self) -> (u64, Bytes) {
+        loop {
+            match self.next().await {
+                Said::Frame(frame) if frame.kind == Kind::Open => return (frame.stream, frame.payload),
+                Said::Frame(_) => {}
+                Said::Closed(code, text) => panic!("closed: {code} {text}"),
+            }
         }
     }
 
@@ -128,18 +140,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut heard = vec![Heard::default(); streams.len()];
         let mut left = streams.len();
         while left > 0 {
-            for said in self.all().await {
-                match said {
-                    Said::Closed(code, _) => {
-                        heard.iter_mut().for_each(|heard| heard.closed = Some(code));
-                        return heard;
-                    }
-                    Said::Frame(frame) => {
-                        let Some(at) = streams.iter().position(|stream| *stream == frame.stream) else {
-                            continue;
-                        };
-                        left -= usize::from(take(&mut heard[at], frame));
-                    }
+            match self.next().await {
+                Said::Closed(code, _) => {
+                    heard.iter_mut().for_each(|heard| heard.closed = Some(code));
+                    break;
+                }
+                Said::Frame(frame) => {
+                    let at = streams.iter().position(|stream| *stream == frame.stream);
+                    left -= usize::from(at.is_some_and(|at| take(&mut heard[at], frame)));
                 }
             }
         }
@@ -149,17 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Waits for the end of the session, and says why the other end ended it.
     pub(crate) async fn ended(&mut self) -> (CloseCode, String) {
         loop {
-            for said in self.all().await {
-                if let Said::Closed(code, text) = said {
-                    return (code, text);
-                }
+            if let Said::Closed(code, text) = self.next().await {
+                return (code, text);
             }
         }
-    }
-
-    /// The socket, for what has no word here.
-    pub(crate) fn socket(&mut self) -> &mut WebSocketStream<S> {
-        &mut self.socket
     }
 }
 
