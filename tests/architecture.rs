@@ -60,6 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::pass_through",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -96,6 +97,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
             "agent::upstream",
         ],
     ),
@@ -140,6 +142,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

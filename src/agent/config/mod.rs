@@ -12,6 +12,7 @@ mod pages;
 mod pass_through;
 mod policy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -78,6 +79,8 @@ pub struct Config {
     pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -167,6 +170,7 @@ impl Config {
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
@@ -191,6 +195,7 @@ impl Config {
             client_credentials,
             callers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }

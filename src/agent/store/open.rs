@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/005_services.sql"),
     include_str!("migrations/006_idempotency.sql"),
     include_str!("migrations/007_acme.sql"),
+    include_str!("migrations/008_signed.sql"),
 ];
 
 impl Store {
