@@ -56,6 +56,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::pass_through",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -92,6 +93,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
             "agent::upstream",
         ],
     ),
@@ -133,6 +135,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

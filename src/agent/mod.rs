@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod reload;
 pub mod remembered;
 pub mod run;
+pub mod signed;
 pub mod store;
 pub mod upstream;
 

@@ -28,11 +28,14 @@ use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
 use super::remembered::Remembered;
+use super::signed::{self, Signing};
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
+use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
 use crate::net::dial::{Credentials, Proxy, Scheme, Target};
 use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
 use crate::net::tls::{Certificates, TlsFault};
@@ -77,6 +80,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let signing = signing(&store, clock.clone(), config.signed).await?;
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -88,6 +92,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())
+        .signing(signing.clone())
         .linking(desk.clone());
 
     let passing = match &config.pass_through {
@@ -113,6 +118,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
     let named = passing.clone();
+    let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         if let Some(passing) = &named {
@@ -120,6 +126,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
                 config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
             );
         }
+        signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -166,6 +173,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
@@ -297,9 +305,20 @@ fn in_force(config: &Config) -> String {
 
 /// Who signs the audit's heads: this agent, as the relay knows it.
 async fn signer(store: &Store) -> Result<Signer, Report> {
+    let (agent, key) = own_key(store).await?;
+    Ok(Signer { agent, key })
+}
+
+/// Who signs the answers to signed calls: the same.
+async fn signing(store: &Store, clock: Clock, settings: signed::Settings) -> Result<Signing, Report> {
+    let own = own_key(store).await?;
+    Signing::load(store.clone(), clock, own, settings).await.map_err(|fault| fault.report())
+}
+
+async fn own_key(store: &Store) -> Result<(AgentId, SigningKey), Report> {
     let identity = store.identity().await.map_err(|fault| fault.report())?;
     let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
-    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+    Ok((identity.enrolment.agent, identity.key))
 }
 
 /// Tells the relay how the upstreams are, and the audit's head, whenever that changes.

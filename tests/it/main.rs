@@ -34,6 +34,7 @@ mod relay;
 mod rivals;
 mod rules;
 mod secrets;
+mod signed;
 mod smuggling;
 mod store;
 mod support;

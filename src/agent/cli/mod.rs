@@ -115,10 +115,13 @@ pub struct Enrol {
 /// Callers and their keys.
 #[derive(Debug, Subcommand)]
 pub enum Caller {
-    /// Let a program call this site: makes its key and shows it once.
+    /// Let a program call this site: makes its key and shows it once, or takes the public key that it signs with.
     Add {
         /// A name for it: a-z, 0-9 and -.
         name: String,
+        /// Its Ed25519 public key, in PEM or base64: it has no secret here, and signs each call.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// List the callers; keys are not kept and can't be shown.
     List,
@@ -129,6 +132,9 @@ pub enum Caller {
         /// How long the old key goes on working, such as 1h, so that the program can be changed over.
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         grace: Duration,
+        /// Its new Ed25519 public key, in PEM or base64. Without it the new key is one that is sent along.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// Remove a caller; its key stops working at once.
     Remove {

@@ -11,6 +11,7 @@ mod pages;
 mod pass_through;
 mod policy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -75,6 +76,8 @@ pub struct Config {
     pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -163,6 +166,7 @@ impl Config {
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
@@ -186,6 +190,7 @@ impl Config {
             client_credentials,
             callers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }
