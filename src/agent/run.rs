@@ -168,6 +168,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),

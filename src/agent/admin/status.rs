@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::pass_through::PassThroughStatus;
 use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
@@ -27,6 +28,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The names whose callers' TLS ends here.
+    #[serde(default)]
+    pub pass_through: PassThroughStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
@@ -208,6 +212,9 @@ impl Status {
                  from TLS inspection."
             ));
         }
+        for passed in self.pass_through.lines() {
+            line(format_args!("{passed}"));
+        }
         line(format_args!("\nUpstreams"));
         for upstream in &self.upstreams {
             line(format_args!("  {}  {}  {}", upstream.name, upstream.health, upstream.base_url));
@@ -360,6 +367,7 @@ mod tests {
                 agent: Some("x".to_owned()),
                 tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),

@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod credentials;
+mod pass_through;
 mod store;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
@@ -58,6 +60,8 @@ pub struct Running {
     pub enrolment: Enrolment,
     /// The tunnels.
     pub connection: Arc<Connection>,
+    /// Where callers' TLS ends that passes the relay.
+    pub passing: Option<PassThrough>,
     /// What is in force.
     pub site: Arc<ArcSwap<Site>>,
     /// The callers' keys.
@@ -108,6 +112,7 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
