@@ -102,6 +102,63 @@ fn digests_of_the_rfcs() {
     assert!(Digests::of_nothing().fit_whole(b"") && !Digests::of_nothing().fit_whole(b"x"));
 }
 
+/// The example of docs/signed.md is what the code says.
+#[test]
+fn the_vector_of_the_document() {
+    let document = include_str!("../../../docs/signed.md");
+    let body = br#"{"body":"hello"}"#;
+    let mut hashing = Hashing::own();
+    hashing.update(body);
+    let digest = hashing.into_field();
+    let agent: AgentId = "01994d2f-3a5b-7cde-8f01-23456789abcd".parse().unwrap();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-digest", digest.as_str()),
+        ("content-type", "application/json"),
+        ("outhaul-agent", "01994d2f-3a5b-7cde-8f01-23456789abcd"),
+        ("outhaul-act-as", "teams:4f2c"),
+    ] {
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    let parameters = r#"("@method" "@target-uri" "content-digest" "content-type" "outhaul-agent" "outhaul-act-as");created=1764000000;expires=1764000120;nonce="q8XqIz0YVqfUHN2Q0Xo6Cw";keyid="ohs_abcdefghjkmn";alg="ed25519";tag="outhaul""#;
+    let target = Target {
+        method: &Method::POST,
+        scheme: "https",
+        authority: "acme.relay.example",
+        target: "/jira/rest/api/2/issue/ABC-1/comment?expand=renderedBody",
+    };
+    headers.insert("signature-input", format!("sig1={parameters}").parse().unwrap());
+    headers.insert("signature", format!("sig1=:{}:", STANDARD.encode([0; 64])).parse().unwrap());
+    let unsigned = Claim::read(&headers).unwrap().cover(target, &headers, agent).unwrap();
+    let signature = format!("sig1=:{}:", STANDARD.encode(key().sign(unsigned.base().as_bytes()).0));
+    headers.insert("signature", signature.parse().unwrap());
+    let covered = Claim::read(&headers).unwrap().cover(target, &headers, agent).unwrap();
+    assert!(covered.is_signed_by(&key().public()) && covered.digests.fit_whole(body));
+
+    let mut answered = HeaderMap::new();
+    answered.insert("content-type", HeaderValue::from_static("application/json"));
+    let mut hashing = Hashing::own();
+    hashing.update(br#"{"id":"10020"}"#);
+    let by = (agent, &key());
+    let digest = hashing.into_field();
+    let answer = covered.binding.sign(StatusCode::CREATED, &answered, &digest, false, by, 1_764_000_001).unwrap();
+    let parts = [
+        covered.base().to_owned(),
+        format!("Content-Digest: {}", headers["content-digest"].to_str().unwrap()),
+        format!("Signature-Input: sig1={parameters}"),
+        format!("Signature: {signature}"),
+        format!("Content-Digest: {digest}"),
+        format!("Signature-Input: {}", answer.input.to_str().unwrap()),
+        format!("Signature: {}", answer.signature.to_str().unwrap()),
+    ];
+    for part in parts {
+        assert!(document.contains(&part), "this is not in docs/signed.md:\n{part}");
+    }
+    for name in MUST_COVER.iter().chain(&super::answer::COVERED) {
+        assert!(document.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// A request that is signed rightly; each test changes it.
 #[derive(Debug, Clone)]
 struct Case {
