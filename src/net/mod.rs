@@ -1,6 +1,7 @@
 //! The only room that opens sockets.
 
 pub mod dial;
+pub mod inner_tls;
 pub mod listen;
 pub mod local;
 pub mod pages;
