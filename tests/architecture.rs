@@ -53,6 +53,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::idempotency",
             "agent::links",
             "agent::mapping",
+            "agent::pass_through",
             "agent::policy",
             "agent::proxy",
             "agent::store",
@@ -94,6 +95,19 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::upstream",
         ],
     ),
+    // Takes the ways that the running agent takes, one step after the other.
+    (
+        "agent::doctor",
+        &[
+            "agent::admin",
+            "agent::cli",
+            "agent::config",
+            "agent::connection",
+            "agent::run",
+            "agent::store",
+            "agent::upstream",
+        ],
+    ),
     (
         "agent::enrol",
         &["agent::audit", "agent::cli", "agent::config", "agent::connection", "agent::run", "agent::store"],
@@ -107,6 +121,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Reads people from the store, and asks the applications about their credentials.
     ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
+    // Takes the streams that the relay opens, and hands their requests to the front.
+    ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod counters;
 pub mod credential;
 pub mod credentials;
+pub mod doctor;
 pub mod enrol;
 pub mod front;
 pub mod house;
@@ -20,6 +21,7 @@ pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
 pub mod pause;
 pub mod policy;
 pub mod proxy;
@@ -57,6 +59,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Enrol(how) => enrol::enrol(file, how, json),
         Command::Status => ask(file, async |daemon| cli::status::status(daemon, json).await),
         Command::CheckConfig => cli::check_config::check_config(file, json),
+        Command::Doctor => doctor::doctor(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),

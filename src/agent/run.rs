@@ -14,7 +14,7 @@ use super::admin;
 use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
-use super::connection::{self, Connection};
+use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
@@ -23,6 +23,7 @@ use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
+use super::pass_through::{self, PassThrough};
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
@@ -32,8 +33,9 @@ use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
-use crate::net::dial::{Proxy, Target};
-use crate::net::reload::{POLL_EVERY, Poke, watch_files};
+use crate::net::dial::{Credentials, Proxy, Scheme, Target};
+use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
+use crate::net::tls::{Certificates, TlsFault};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -88,6 +90,11 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .remembering(remembered.clone(), tasks.clone())
         .linking(desk.clone());
 
+    let passing = match &config.pass_through {
+        Some(wanted) => Some(pass_through(wanted, &front, &clock, &tasks, &tunnels)?),
+        None => None,
+    };
+
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
             if matches!(fault, local::BindFault::System { .. }) { Exit::System } else { Exit::Temporary };
@@ -105,8 +112,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
+    let named = passing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        if let Some(passing) = &named {
+            passing.set_names(
+                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
+            );
+        }
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -127,13 +140,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         tracing::error!(%fault, "the start is not in the audit");
     }
     let relay = relay(&config)?;
+    let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
         &store,
         &front,
-        announce,
+        &Arrivals { announce, streams },
         clock.clone(),
         &tunnels,
     )
@@ -175,6 +189,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);
+        if let Some(passing) = &passing {
+            passing.counters().register(&registry);
+        }
         let (routes, group) = (metrics::router(registry, house), tasks.clone());
         tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
     }
@@ -205,6 +222,24 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     Ok(())
 }
 
+/// Where callers' TLS that passes the relay ends. Its certificate follows its files.
+fn pass_through(
+    config: &pass_through::Config,
+    front: &Front,
+    clock: &Clock,
+    tasks: &Tasks,
+    tunnels: &Tasks,
+) -> Result<PassThrough, Report> {
+    let pass_through::Files { certificate, private_key } = &config.files;
+    let wrong = |fault: TlsFault| {
+        Report::from_error(Exit::Config, &fault)
+            .with_remedy("It is named in [pass-through] of the configuration.")
+    };
+    let certificates = Certificates::load(certificate, private_key).map_err(wrong)?;
+    keep_certificate(certificates.clone(), certificate.clone(), private_key.clone(), POLL_EVERY, tasks);
+    PassThrough::new(config, certificates, front.clone(), clock.clone(), tunnels.clone()).map_err(wrong)
+}
+
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
@@ -214,10 +249,10 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         Report::from_error(Exit::Config, &fault)
             .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
     })?;
-    let proxy = relay
-        .proxy
-        .as_ref()
-        .map(|proxy| Proxy { address: Target { host: proxy.host.clone(), port: proxy.port }, credentials });
+    let proxy = relay.proxy.as_ref().map(|proxy| Proxy {
+        login: credentials.map(|pair| Credentials::new(Scheme::Basic, pair)),
+        ..Proxy::new(Target { host: proxy.host.clone(), port: proxy.port })
+    });
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,

@@ -1,6 +1,8 @@
 //! The only room that opens sockets.
 
 pub mod dial;
+pub mod http_client;
+pub mod http_server;
 pub mod inner_tls;
 pub mod listen;
 pub mod local;

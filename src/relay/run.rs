@@ -17,7 +17,7 @@ use super::ingress::route::Names;
 use super::ingress::{Ingress, Parts};
 use super::metrics::RelayMetrics;
 use super::operator::{self, Pages};
-use super::registry::Registry;
+use super::registry::{PassThroughNames, Registry};
 use super::store::{Store, StoreFault};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
@@ -154,8 +154,9 @@ impl Relay {
             async move { admin_socket.serve(admin::routes(operations), &group).await },
         );
         let gate = Gate { store, key: Arc::new(key), clock: clock.clone(), tunnel: config.tunnel.clone() };
+        let direct = PassThroughNames::new(config.pass_through_zone.clone());
         let ingress = Ingress::new(Parts {
-            names: Names { zone: server.zone.clone(), public: server.public_url.host.clone() },
+            names: Names { zone: server.zone.clone(), public: server.public_url.host.clone(), direct },
             limits: config.limits.clone(),
             registry: registry.clone(),
             gate,

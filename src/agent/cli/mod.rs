@@ -60,6 +60,12 @@ pub enum Command {
     Status,
     /// Check the configuration and everything it names, without starting anything.
     CheckConfig,
+    /// Look for what is wrong on the way from the relay to the applications, and say what to do about it.
+    ///
+    /// Takes the way that the agent itself takes: the relay's name, the proxy, TCP, TLS and the WebSocket, up to the
+    /// point where an agent would join; then the applications, the store's key and the clock. Asks the running agent
+    /// for what only it knows, and works without one too. Changes nothing. Ends with 1 if anything failed.
+    Doctor,
     /// Look at the policy: which call may pass, and which line decides.
     #[command(subcommand)]
     Policy(Policy),

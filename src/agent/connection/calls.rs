@@ -10,29 +10,48 @@ use http::{Extensions, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use crate::common::problem::{Code, Problem};
 use crate::common::tasks::Tasks;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, TunnelBody};
-use crate::tunnel::code::DrainCode;
+use crate::tunnel::code::{DrainCode, ResetCode};
 use crate::tunnel::head::{BytesHead, RequestHead};
 
 /// Puts what the tunnel knows about a call into its extensions.
 pub type Announce = fn(RequestHead, &mut Extensions);
 
+/// Takes the byte streams that the relay opens.
+pub trait Streams: Send + Sync + 'static {
+    /// Must not block: spawn. `draining` is cancelled once the tunnel is to end: nothing new then.
+    fn take(&self, head: BytesHead, stream: ByteStream, draining: CancellationToken);
+}
+
+/// What becomes of all that the relay opens, beside the service for calls.
+#[derive(Clone)]
+pub struct Arrivals {
+    /// Puts what the tunnel knows of a call into its extensions.
+    pub announce: Announce,
+    /// Takes byte streams; without it there are none.
+    pub streams: Option<Arc<dyn Streams>>,
+}
+
 /// Hands each call to its own clone of the service. One for each tunnel.
 pub struct Calls<S> {
     service: S,
-    announce: Announce,
+    arrivals: Arrivals,
     tasks: Tasks,
     draining: Arc<Notify>,
+    /// Cancelled with the tunnel's draining, and with the tasks.
+    leaving: CancellationToken,
 }
 
 impl<S> Calls<S> {
     /// Calls go to `service`.
-    pub fn new(service: S, announce: Announce, tasks: Tasks) -> Self {
-        Self { service, announce, tasks, draining: Arc::new(Notify::new()) }
+    pub fn new(service: S, arrivals: Arrivals, tasks: Tasks) -> Self {
+        let leaving = tasks.token().child_token();
+        Self { service, arrivals, tasks, draining: Arc::new(Notify::new()), leaving }
     }
 
     /// The same for another tunnel, with a drain signal of its own.
@@ -41,7 +60,7 @@ impl<S> Calls<S> {
     where
         S: Clone,
     {
-        Self::new(self.service.clone(), self.announce, self.tasks.clone())
+        Self::new(self.service.clone(), self.arrivals.clone(), self.tasks.clone())
     }
 
     /// Notified once the relay asks for a new connection.
@@ -59,13 +78,16 @@ where
     B::Error: std::fmt::Display,
 {
     fn http(&self, call: IncomingCall) {
-        let (service, announce) = (self.service.clone(), self.announce);
+        let (service, announce) = (self.service.clone(), self.arrivals.announce);
         self.tasks.spawn_detached(answer(service, announce, call));
     }
 
     fn bytes(&self, head: BytesHead, stream: ByteStream) {
-        tracing::debug!(purpose = %head.purpose, "a byte stream that this agent does not take");
-        stream.reset(crate::tunnel::code::ResetCode::Unsupported);
+        let Some(streams) = &self.arrivals.streams else {
+            tracing::debug!(purpose = %head.purpose, "a byte stream that this agent does not take");
+            return stream.reset(ResetCode::Unsupported);
+        };
+        streams.take(head, stream, self.leaving.clone());
     }
 
     fn status(&self, _: Bytes) {}
@@ -73,6 +95,7 @@ where
     fn draining(&self, code: DrainCode, text: String) {
         tracing::debug!(%code, text, "draining");
         self.draining.notify_one();
+        self.leaving.cancel();
     }
 }
 

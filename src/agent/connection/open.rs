@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 
 use super::{Config, ConnectFault, SOFTWARE, outer};
 use crate::config::values::WssUrl;
@@ -15,15 +16,21 @@ use crate::identity::handshake::agent::{Answer, Distrust, Intent, Start, Welcome
 use crate::identity::handshake::messages::OuterCertificate;
 use crate::identity::handshake::transcript::Session;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{Prefixed, Proxy, Purpose, Target, dial};
+use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
 use crate::net::inner_tls::{Identity, Line, PeerKey};
-use crate::net::tls::{self, Peer, TlsFault};
-use crate::net::websocket;
+use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
+use crate::net::websocket::{self, OpenFault};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
 
+/// TCP to a relay, perhaps through the proxy.
+pub type Reached = Connected;
+/// TLS over it.
+pub type Secured = TlsStream<Reached>;
+/// A socket to a relay.
+pub type Socket = WebSocketStream<Secured>;
 /// A line to a relay.
-pub(super) type RelayLine = Line<TlsStream<Prefixed<TcpStream>>>;
+pub(super) type RelayLine = Line<Secured>;
 
 /// A line that was just opened.
 pub(super) struct Opened {
@@ -34,28 +41,43 @@ pub(super) struct Opened {
     pub(super) outer: Option<OuterCertificate>,
 }
 
-/// Knows the way to the relay.
-pub(super) struct Opener {
+/// Knows the way to the relay. What looks for faults on that way takes the steps one by one.
+pub struct Opener {
     url: WssUrl,
     proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
 }
 
 impl Opener {
-    pub(super) fn new(config: &Config) -> Result<Self, TlsFault> {
+    /// Reads the authorities.
+    pub fn new(config: &Config) -> Result<Self, TlsFault> {
         let tls = tls::client_config(Peer::Relay, config.ca_file.as_deref())?;
         Ok(Self { url: config.url.clone(), proxy: config.proxy.clone(), tls })
     }
 
     /// TCP, perhaps through the proxy; TLS; WebSocket.
     pub(super) async fn open(&self) -> Result<Opened, ConnectFault> {
-        let target = Target { host: self.url.host.clone(), port: self.url.port };
-        let stream = dial(&target, self.proxy.as_ref(), Purpose::Tunnel, STEP).await?;
-        let stream = tls::connect(Arc::clone(&self.tls), &self.url.host, stream, STEP).await?;
+        let stream = self.secure(self.reach().await?).await?;
         let session = stream.get_ref().1;
         let (exporter, outer) = (tls::exporter(session)?, outer::read(session.peer_certificates()));
-        let socket = websocket::connect(stream, &self.url.authority(), "", SOFTWARE, STEP).await?;
+        let (socket, _) = self.upgrade(stream).await?;
         Ok(Opened { line: Line::new(socket), exporter, outer })
+    }
+
+    /// TCP, perhaps through the proxy.
+    pub async fn reach(&self) -> Result<Reached, DialFault> {
+        let target = Target { host: self.url.host.clone(), port: self.url.port };
+        dial(&target, self.proxy.as_ref(), Purpose::Tunnel, STEP).await
+    }
+
+    /// TLS with the relay.
+    pub async fn secure(&self, stream: Reached) -> Result<Secured, HandshakeFault> {
+        tls::connect(Arc::clone(&self.tls), &self.url.host, stream, STEP).await
+    }
+
+    /// The WebSocket, and the header fields of the answer that opened it.
+    pub async fn upgrade(&self, stream: Secured) -> Result<(Socket, HeaderMap), OpenFault> {
+        websocket::upgrade(stream, &self.url.authority(), "", SOFTWARE, STEP).await
     }
 }
 

@@ -30,7 +30,13 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("relay.db")).unwrap();
         let many = NonZeroU32::new(1000).unwrap();
-        let limits = tenancy::Limits { calls_at_once: 10, calls_a_second: many, burst: many };
+        let limits = tenancy::Limits {
+            calls_at_once: 10,
+            calls_a_second: many,
+            burst: many,
+            connections_at_once: 10,
+            connections_a_second: many,
+        };
         let wait = Duration::from_secs(1);
         let waiting = Waiting { seen_within: wait, at_most: wait, callers: 1 };
         let registry = Registry::new(waiting, limits, Clock::system());

@@ -1,4 +1,5 @@
-//! Which header fields go through. Pure. What the site lets pass is decided at the agent; `docs/headers.md` has both.
+//! Which header fields go further than the connection they came on. Pure. What the site lets pass is decided by the
+//! agent's own lists; `docs/headers.md` has both.
 
 use http::HeaderMap;
 use http::header::{
@@ -21,9 +22,9 @@ const REQUEST_ENDS: [HeaderName; 3] = [HOST, EXPECT, PROXY_AUTHORIZATION];
 /// What of an answer goes no further: no cookies.
 const ANSWER_ENDS: [HeaderName; 3] = [PROXY_AUTHENTICATE, SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
-/// A request's fields as they go to the agent: without hop-by-hop ones, and without `Host` and `Expect`, which
-/// travel as fields of the tunnel's own.
-pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
+/// A request's fields as they go on: without hop-by-hop ones, and without `Host` and `Expect`, which travel beside
+/// them.
+pub fn request(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
     strip(&mut headers, &REQUEST_ENDS);
     if trailers {
@@ -32,9 +33,9 @@ pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// An answer's fields as they go to the caller. What comes from a site must not act as a page of the relay's own
-/// domain: no cookies, no guessing of types, no scripts.
-pub(super) fn answer(headers: &mut HeaderMap) {
+/// An answer's fields as they go to the caller. What comes from an application must not act as a page of the domain it is
+/// reached by: no cookies, no guessing of types, no scripts.
+pub fn answer(headers: &mut HeaderMap) {
     strip(headers, &ANSWER_ENDS);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Beside the site's own policy: a browser obeys both.
@@ -42,12 +43,12 @@ pub(super) fn answer(headers: &mut HeaderMap) {
 }
 
 /// Whether a request asks for another protocol (RFC 9110, section 7.8).
-pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) || connection_names(headers).any(|name| name == UPGRADE)
 }
 
 /// Whether the caller holds its body back until it is asked for (RFC 9110, section 10.1.1).
-pub(super) fn holds_body(headers: &HeaderMap) -> bool {
+pub fn holds_body(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
