@@ -250,7 +250,6 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 

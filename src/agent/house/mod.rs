@@ -17,8 +17,8 @@ use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
-    Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, OuterStatus, PolicyStatus, ProcessStatus,
+    RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -273,7 +273,12 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         connected: snapshot.since.is_some(),
         since: snapshot.since.map(stamp),
         role: standing.map(str::to_owned),
-        bound: snapshot.bound,
+        binding: snapshot.binding.as_ref().map(|binding| binding.layer.as_str().to_owned()),
+        outer: snapshot.binding.and_then(|binding| binding.outer).map(|outer| OuterStatus {
+            subject: outer.subject,
+            issuer: outer.issuer,
+            sha256: outer.sha256,
+        }),
         round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         streams: snapshot.streams,
         error: snapshot.error,
