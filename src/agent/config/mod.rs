@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod acme;
 mod audit;
 mod check;
 mod hints;
@@ -13,6 +14,7 @@ mod pages;
 mod pass_through;
 mod policy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub pages: Option<links::Config>,
     /// `[pass-through]`: names whose callers' TLS ends here.
     pub pass_through: Option<super::pass_through::Config>,
+    /// `[pass-through.acme]`: from whom their certificates come.
+    pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -80,6 +84,8 @@ pub struct Config {
     pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -97,8 +103,6 @@ pub struct Relay {
     pub ca_file: Option<PathBuf>,
     /// `tunnels`: how many connections to hold.
     pub tunnels: u8,
-    /// `allow-unbound`: go on although something in between opens TLS.
-    pub allow_unbound: bool,
 }
 
 /// What is logged, and how.
@@ -135,6 +139,7 @@ impl Config {
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
             ("pass-through", self.certificate_files() != other.certificate_files()),
+            ("pass-through.acme", self.acme != other.acme),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -142,7 +147,7 @@ impl Config {
 
     /// Names of pass-through follow the file; the certificate's files are chosen at the start.
     fn certificate_files(&self) -> Option<&super::pass_through::Files> {
-        self.pass_through.as_ref().map(|pass_through| &pass_through.files)
+        self.pass_through.as_ref()?.files.as_ref()
     }
 
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
@@ -163,13 +168,14 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
-        let relay_host = relay.as_ref().map(|relay| relay.url.host.as_str());
-        let pass_through = pass_through::pass_through(top, relay_host);
+        let (pass_through, acme) = pass_through::pass_through(top, relay.as_ref()).unzip();
+        let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
         let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
@@ -186,6 +192,7 @@ impl Config {
             metrics,
             pages,
             pass_through,
+            acme,
             log,
             upstreams,
             oauth,
@@ -194,6 +201,7 @@ impl Config {
             callers,
             issuers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }
@@ -217,7 +225,10 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
     let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
     let ca_file = table.optional("ca-file");
     let tunnels = table.integer("tunnels", 1..=8, 2);
-    let allow_unbound = table.or("allow-unbound", false);
+    table.retired(
+        "allow-unbound",
+        "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+    );
     if let Some(proxy) = &proxy
         && (proxy.value.scheme != HttpScheme::Http || !proxy.value.path.is_empty())
     {
@@ -242,7 +253,6 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
         proxy_credentials: credentials.map(|credentials| credentials.value),
         ca_file,
         tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
-        allow_unbound,
     })
 }
 

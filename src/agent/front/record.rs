@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use super::signed::Signed;
 use crate::agent::audit::{As, Audit, ByRule, Facts, Prepared};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Call, Identity, Permit};
@@ -11,11 +12,18 @@ use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, IssuerName, RequestId};
 use crate::common::problem::Problem;
 
-/// Which call, and by whose word its caller is known where that is a token.
+/// Which call, and by what its caller is known: a token of this issuer, a signature of this key, or neither.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct By<'a> {
-    pub(super) request: RequestId,
-    pub(super) issuer: Option<&'a IssuerName>,
+    request: RequestId,
+    issuer: Option<&'a IssuerName>,
+    key: Option<&'a str>,
+}
+
+impl<'a> By<'a> {
+    pub(super) fn of(request: RequestId, issuer: Option<&'a IssuerName>, signed: Option<&'a Signed>) -> Self {
+        Self { request, issuer, key: signed.map(|signed| signed.key_id.as_str()) }
+    }
 }
 
 /// Of a call that a rule allows. Its credential may be missing yet.
@@ -47,6 +55,7 @@ pub(super) fn facts(
         path: Some(permit.path().as_str()),
         rule: Some(ByRule { text: allow, file: &place.file, line: place.line }),
         relay_trust: rule.terms().accept_relay_trust,
+        signed: by.key,
     }
     .prepare()
 }
@@ -62,6 +71,7 @@ pub(super) fn refused(audit: &Audit, call: &Call, act_as: Option<&ActAs>, by: By
         upstream: Some(call.upstream.as_str()),
         method: Some(&call.method),
         path: Some(&path),
+        signed: by.key,
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);
@@ -92,6 +102,7 @@ pub(super) fn step_refused(
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         method: Some(&Method::POST),
         path: Some(path),
+        signed: by.key,
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);
