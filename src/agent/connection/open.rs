@@ -17,6 +17,7 @@ use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::SigningKey;
 use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
 use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
+use crate::net::tunnel::Closed;
 use crate::net::websocket::{self, OpenFault, receive_frame, send_frame};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
@@ -48,6 +49,20 @@ impl Opener {
         let exporter = Exporter(tls::exporter(stream.get_ref().1)?);
         let (socket, _) = self.upgrade(stream).await?;
         Ok((socket, exporter))
+    }
+
+    /// What to think of a tunnel that was cut without a word, where a proxy is on the way.
+    pub(super) fn suspicion(&self, closed: &Closed) -> String {
+        let target = Target { host: self.url.host.clone(), port: self.url.port };
+        let proxy = self.proxy.as_ref().filter(|proxy| !proxy.exempts(&target));
+        let silent = matches!(closed.code, CloseCode::Broken | CloseCode::Silent);
+        proxy.filter(|_| silent).map_or_else(String::new, |proxy| {
+            format!(
+                "; the way leads through the proxy {}: if this comes again after the same time, it cuts connections \
+                 that are idle for less than the 15 s between heartbeats, or limits their age",
+                proxy.address
+            )
+        })
     }
 
     /// TCP, perhaps through the proxy.
