@@ -31,6 +31,7 @@ mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
+mod proxies;
 mod proxy;
 mod relay;
 mod rivals;

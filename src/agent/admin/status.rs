@@ -137,6 +137,12 @@ pub struct TunnelStatus {
     pub error: Option<String>,
     /// Seconds until the next try.
     pub next_try_seconds: Option<u64>,
+    /// How many connections of this tunnel were lost since the agent started.
+    #[serde(default)]
+    pub losses: u64,
+    /// When and why the last one was.
+    #[serde(default)]
+    pub last_loss: Option<String>,
 }
 
 /// A certificate.
@@ -416,6 +422,10 @@ impl TunnelStatus {
             let _ = write!(text, ", round trip {round_trip:.1} ms");
         }
         let _ = write!(text, ", {} streams", self.streams);
+        if let Some(last) = &self.last_loss {
+            let times = if self.losses == 1 { "once".to_owned() } else { format!("{} times", self.losses) };
+            let _ = write!(text, "\n            lost {times} before; last at {last}");
+        }
         text
     }
 }
@@ -440,6 +450,8 @@ mod tests {
             streams: 3,
             error: (!connected).then(|| "connection refused".to_owned()),
             next_try_seconds: Some(7),
+            losses: 2,
+            last_loss: Some("2026-01-02T03:04:05Z, cut off".to_owned()),
         };
         Status {
             version: "0.1.0".to_owned(),
@@ -519,6 +531,7 @@ mod tests {
             "COMES FROM THE ENVIRONMENT",
             "MEMORY NOT CLOSED",
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, INNER TLS, round trip 1.2 ms, 3 streams",
+            "lost 2 times before; last at 2026-01-02T03:04:05Z, cut off",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
             "Issuer   entra  6 keys, fetched 2 h ago",

@@ -36,7 +36,7 @@ impl Config {
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
-        if let Some(place) = &self.relay.proxy_credentials {
+        if let Some(place) = self.relay.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
                 pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))

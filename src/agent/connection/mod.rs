@@ -89,7 +89,7 @@ impl Connection {
         for number in 0..config.tunnels.max(1) {
             let shared = Arc::new(status::Shared::new(number));
             let calls =
-                Calls::new(service.clone(), arrivals.clone(), &identity.enrolment.site, tasks.clone());
+                Calls::new(service.clone(), arrivals.clone(), &enrolment.site, tasks.clone());
             let slot = Slot {
                 number,
                 boot,

@@ -19,6 +19,7 @@ use crate::identity::keys::SigningKey;
 use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
 use crate::net::inner_tls::{Identity, Line, PeerKey};
 use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
+use crate::net::tunnel::Closed;
 use crate::net::websocket::{self, OpenFault};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
@@ -62,6 +63,20 @@ impl Opener {
         let (exporter, outer) = (tls::exporter(session)?, outer::read(session.peer_certificates()));
         let (socket, _) = self.upgrade(stream).await?;
         Ok(Opened { line: Line::new(socket), exporter, outer })
+    }
+
+    /// What to think of a tunnel that was cut without a word, where a proxy is on the way.
+    pub(super) fn suspicion(&self, closed: &Closed) -> String {
+        let target = Target { host: self.url.host.clone(), port: self.url.port };
+        let proxy = self.proxy.as_ref().filter(|proxy| !proxy.exempts(&target));
+        let silent = matches!(closed.code, CloseCode::Broken | CloseCode::Silent);
+        proxy.filter(|_| silent).map_or_else(String::new, |proxy| {
+            format!(
+                "; the way leads through the proxy {}: if this comes again after the same time, it cuts connections \
+                 that are idle for less than the 15 s between heartbeats, or limits their age",
+                proxy.address
+            )
+        })
     }
 
     /// TCP, perhaps through the proxy.

@@ -83,8 +83,11 @@ impl Slot {
                     }
                     Ended::Lost(closed) => {
                         let now = self.clock.now();
-                        tracing::warn!(slot = self.number, why = %closed, "the tunnel to the relay was lost");
-                        self.status.lost(format!("lost: {closed}"));
+                        let lasted = now.saturating_duration_since(up.since).as_secs();
+                        let why =
+                            format!("lost after {lasted} s: {closed}{}", self.opener.suspicion(&closed));
+                        tracing::warn!(slot = self.number, %why, "the tunnel to the relay was lost");
+                        self.status.lost(why, self.clock.wall());
                         retry.lost(self.proved(&up), now);
                         retry.after_loss(closed.code, up.retry_hint, now, rand::random())
                     }

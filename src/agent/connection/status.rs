@@ -26,6 +26,17 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// How long until the next try.
     pub next_try: Option<Duration>,
+    /// The losses of connections that were up, since the agent started.
+    pub losses: Losses,
+}
+
+/// What became of earlier connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How many were lost.
+    pub count: u64,
+    /// When the last one was, and why.
+    pub last: Option<(SystemTime, String)>,
 }
 
 /// How a handshake was bound to TLS.
@@ -42,6 +53,7 @@ struct Inner {
     live: Option<Live>,
     error: Option<String>,
     next_try: Option<Instant>,
+    losses: Losses,
 }
 
 pub(super) struct Live {
@@ -75,6 +87,7 @@ impl Shared {
             streams: stats.streams,
             error: inner.error.clone(),
             next_try: inner.next_try.map(|at| at.saturating_duration_since(now)),
+            losses: inner.losses.clone(),
         }
     }
 
@@ -83,12 +96,15 @@ impl Shared {
     }
 
     pub(super) fn connected(&self, live: Live) {
-        *self.lock() = Inner { live: Some(live), error: None, next_try: None };
+        let mut inner = self.lock();
+        (inner.live, inner.error, inner.next_try) = (Some(live), None, None);
     }
 
-    /// The tunnel is gone. What it was lost by stays until the next connect.
-    pub(super) fn lost(&self, error: String) {
-        *self.lock() = Inner { live: None, error: Some(error), next_try: None };
+    /// The tunnel is gone. What it was lost by stays, as the last loss also after the next connect.
+    pub(super) fn lost(&self, error: String, at: SystemTime) {
+        let mut inner = self.lock();
+        let losses = Losses { count: inner.losses.count.saturating_add(1), last: Some((at, error.clone())) };
+        *inner = Inner { live: None, error: Some(error), next_try: None, losses };
     }
 
     /// Gives whether the error is another one than before.

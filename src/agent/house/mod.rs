@@ -303,6 +303,8 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         streams: snapshot.streams,
         error: snapshot.error,
         next_try_seconds: snapshot.next_try.map(|wait| wait.as_secs()),
+        losses: snapshot.losses.count,
+        last_loss: snapshot.losses.last.map(|(at, why)| format!("{}, {why}", stamp(at))),
     }
 }
 
