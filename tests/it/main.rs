@@ -8,6 +8,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;
@@ -20,6 +21,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod hostile;
+mod issuers;
 mod keys;
 mod links;
 mod mapping;
@@ -29,11 +31,13 @@ mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
+mod proxies;
 mod proxy;
 mod relay;
 mod rivals;
 mod rules;
 mod secrets;
+mod signed;
 mod smuggling;
 mod store;
 mod support;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Config;
 use super::pass_through::uncovered;
+use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::links;
 use crate::agent::pass_through::{self, Files};
@@ -21,6 +22,9 @@ pub struct Finding {
     /// What is wrong with it and what to do; nothing where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What is not wrong and may not be meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Config {
@@ -28,11 +32,11 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |subject: String, result: Result<(), String>| {
-            findings.push(Finding { subject, fault: result.err() });
+            findings.push(Finding { subject, fault: result.err(), hint: None });
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
-        if let Some(place) = &self.relay.proxy_credentials {
+        if let Some(place) = self.relay.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
                 pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))
@@ -48,14 +52,30 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
-        if let Some(pass_through) = &self.pass_through {
-            let Files { certificate, private_key } = &pass_through.files;
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
             let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
-            found("pass-through certificate".to_owned(), read.and_then(|read| covers(pass_through, &read)));
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
+        }
+        if let Some(acme) = &self.acme {
+            if let Some(path) = &acme.ca_file {
+                found("pass-through acme ca-file".to_owned(), certificates(path));
+            }
+            if let Some(external) = &acme.external_account {
+                let read = acme::hmac_key(external).map(|_| ()).map_err(|fault| fault.to_string());
+                found("pass-through acme external-account".to_owned(), read);
+            }
         }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
+            }
+        }
+        for issuer in &self.issuers {
+            if let Some(path) = &issuer.ca_file {
+                found(format!("issuer {} ca-file", issuer.name), certificates(path));
             }
         }
         for (name, link) in &self.oauth {
@@ -76,6 +96,8 @@ impl Config {
             let read = service.read(&StoredSecrets::default()).map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);
         }
+        let hint = |hint| Finding { subject: "policy".to_owned(), fault: None, hint: Some(hint) };
+        findings.extend(self.hints().into_iter().map(hint));
         findings
     }
 }
