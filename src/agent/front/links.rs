@@ -85,7 +85,7 @@ impl Step {
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, site, signing).await?;
         let Identified { caller, trust, person, signed } = identified;
-        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
+        *bound = signed.as_ref().map(Bound::to);
         let refused = |person: Option<&ActAs>, problem: &Problem| {
             record::step_refused(
                 audit,
