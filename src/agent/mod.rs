@@ -3,6 +3,7 @@
 //! Only this module knows every room: `main` says which command does what, [`run`] what starts and stops in which
 //! order.
 
+pub mod acme;
 pub mod admin;
 pub mod audit;
 pub mod callers;
@@ -12,6 +13,7 @@ pub mod connection;
 pub mod counters;
 pub mod credential;
 pub mod credentials;
+pub mod doctor;
 pub mod enrol;
 pub mod front;
 pub mod house;
@@ -20,6 +22,8 @@ pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
+pub mod passing;
 pub mod pause;
 pub mod policy;
 pub mod proxy;
@@ -58,9 +62,13 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Enrol(how) => enrol::enrol(file, how, json),
         Command::Status => ask(file, async |daemon| cli::status::status(daemon, json).await),
         Command::CheckConfig => cli::check_config::check_config(file, json),
+        Command::Doctor => doctor::doctor(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),
+        Command::Certificate { what } => {
+            ask(file, async |daemon| cli::certificate::certificate(daemon, what.as_ref(), json).await)
+        }
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),

@@ -14,15 +14,16 @@ use super::admin;
 use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
-use super::connection::{self, Connection};
+use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
@@ -35,7 +36,6 @@ use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{Proxy, Target};
 use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
@@ -93,6 +93,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .signing(signing.clone())
         .linking(desk.clone());
 
+    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
+
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
             if matches!(fault, local::BindFault::System { .. }) { Exit::System } else { Exit::Temporary };
@@ -110,9 +113,15 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
+    let named = passing.clone();
     let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        if let Some(passing) = &named {
+            passing.set_names(
+                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
+            );
+        }
         signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
@@ -134,18 +143,22 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         tracing::error!(%fault, "the start is not in the audit");
     }
     let relay = relay(&config)?;
+    let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
         &store,
         &front,
-        announce,
+        &Arrivals { announce, streams },
         clock.clone(),
         &tunnels,
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -154,6 +167,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
@@ -161,6 +175,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         ledger,
         signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
@@ -183,6 +198,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);
+        if let Some(passing) = &passing {
+            passing.counters().register(&registry);
+        }
         let (routes, group) = (metrics::router(registry, house), tasks.clone());
         tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
     }
@@ -216,22 +234,13 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
-    let credentials =
-        relay.proxy_credentials.as_ref().map(crate::config::values::SecretRef::read).transpose();
-    let credentials = credentials.map_err(|fault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
-    })?;
-    let proxy = relay
-        .proxy
-        .as_ref()
-        .map(|proxy| Proxy { address: Target { host: proxy.host.clone(), port: proxy.port }, credentials });
+    let ca_file = relay.ca_file.as_deref();
+    let proxy = relay.proxy.as_ref().map(|proxy| proxy.ready(ca_file)).transpose()?.flatten();
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 

@@ -5,6 +5,7 @@
 pub mod act_as;
 pub mod backoff;
 pub mod clock;
+pub mod host_name;
 pub mod ids;
 pub mod limits;
 pub mod problem;

@@ -8,24 +8,29 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;
 mod cluster;
 mod credentials;
+mod doctor;
 mod doors;
 mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod hostile;
 mod keys;
 mod links;
 mod mapping;
 mod net;
 mod once;
+mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
+mod proxies;
 mod proxy;
 mod relay;
 mod rivals;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod certificate;
 pub mod check_config;
 pub mod credential;
 pub mod daemon;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use audit::Audit;
+pub use certificate::Certificate;
 pub use credential::Credential;
 pub use link::Link;
 pub use policy::Policy;
@@ -60,6 +62,12 @@ pub enum Command {
     Status,
     /// Check the configuration and everything it names, without starting anything.
     CheckConfig,
+    /// Look for what is wrong on the way from the relay to the applications, and say what to do about it.
+    ///
+    /// Takes the way that the agent itself takes: the relay's name, the proxy, TCP, TLS and the WebSocket, up to the
+    /// point where an agent would join; then the applications, the store's key and the clock. Asks the running agent
+    /// for what only it knows, and works without one too. Changes nothing. Ends with 1 if anything failed.
+    Doctor,
     /// Look at the policy: which call may pass, and which line decides.
     #[command(subcommand)]
     Policy(Policy),
@@ -72,6 +80,12 @@ pub enum Command {
     /// The secrets of the accounts that calls are made as.
     #[command(subcommand)]
     Credential(Credential),
+    /// Show the certificates that come by ACME: names, end, key pins, the CAA lines to set.
+    Certificate {
+        /// What to do instead of showing them.
+        #[command(subcommand)]
+        what: Option<Certificate>,
+    },
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

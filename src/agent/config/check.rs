@@ -5,11 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Config;
+use super::pass_through::uncovered;
+use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::links;
+use crate::agent::pass_through::{self, Files};
 use crate::agent::store::StoreKeyFault;
 use crate::config::file::read_text;
-use crate::net::tls::Certificates;
+use crate::net::tls::{Certificates, about};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +33,7 @@ impl Config {
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
-        if let Some(place) = &self.relay.proxy_credentials {
+        if let Some(place) = self.relay.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
                 pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))
@@ -45,6 +48,22 @@ impl Config {
         {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
+        }
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
+            let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
+        }
+        if let Some(acme) = &self.acme {
+            if let Some(path) = &acme.ca_file {
+                found("pass-through acme ca-file".to_owned(), certificates(path));
+            }
+            if let Some(external) = &acme.external_account {
+                let read = acme::hmac_key(external).map(|_| ()).map_err(|fault| fault.to_string());
+                found("pass-through acme external-account".to_owned(), read);
+            }
         }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {
@@ -71,6 +90,20 @@ impl Config {
         }
         findings
     }
+}
+
+/// Each name must be in the certificate, else its callers refuse it.
+fn covers(config: &pass_through::Config, certificates: &Certificates) -> Result<(), String> {
+    let about = about(&certificates.current()).ok_or("the certificate can't be read")?;
+    let missing: Vec<String> =
+        uncovered(config.names.keys(), &about.names).into_iter().map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the certificate is not for {}: have one issued that names it, or take the name out",
+        missing.join(", ")
+    ))
 }
 
 fn folder(path: &Path) -> Result<(), String> {

@@ -120,6 +120,12 @@ impl Upstream {
         self.nodes.iter().map(Node::report).collect()
     }
 
+    /// Asks every node now, and gives what each is then.
+    pub async fn examine(&self) -> Vec<NodeReport> {
+        health::ask_all(self).await;
+        self.nodes()
+    }
+
     /// Kept connections, over all nodes.
     pub fn idle_connections(&self) -> usize {
         self.nodes.iter().map(|node| node.pool.idle()).sum()
