@@ -113,7 +113,7 @@ impl Signer {
         let mut base = String::new();
         for component in &draft.components {
             let value = draft.value(component);
-            let _ = write!(base, "\"{component}\": {value}\n");
+            let _ = writeln!(base, "\"{component}\": {value}");
         }
         let _ = write!(base, "\"@signature-params\": {parameters}");
         let signature = STANDARD.encode(self.pair.sign(base.as_bytes()));
@@ -173,7 +173,7 @@ impl Signer {
                 }
                 field => one(headers, field.trim_end_matches(";tr").trim_matches('"'))?,
             };
-            let _ = write!(base, "{component}: {value}\n");
+            let _ = writeln!(base, "{component}: {value}");
         }
         for must in
             ["\"@status\"", "\"@method\";req", "\"@target-uri\";req", "\"signature\";req;key=\"sig1\""]
