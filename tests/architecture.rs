@@ -55,6 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pass_through",
@@ -91,6 +92,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pause",
@@ -110,6 +112,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::issuers",
             "agent::run",
             "agent::store",
             "agent::upstream",
@@ -122,6 +125,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::issuers", &[]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),

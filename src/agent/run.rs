@@ -36,7 +36,6 @@ use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{Credentials, Proxy, Scheme, Target};
 use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
@@ -168,6 +167,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
@@ -234,22 +234,13 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
-    let credentials =
-        relay.proxy_credentials.as_ref().map(crate::config::values::SecretRef::read).transpose();
-    let credentials = credentials.map_err(|fault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
-    })?;
-    let proxy = relay.proxy.as_ref().map(|proxy| Proxy {
-        login: credentials.map(|pair| Credentials::new(Scheme::Basic, pair)),
-        ..Proxy::new(Target { host: proxy.host.clone(), port: proxy.port })
-    });
+    let ca_file = relay.ca_file.as_deref();
+    let proxy = relay.proxy.as_ref().map(|proxy| proxy.ready(ca_file)).transpose()?.flatten();
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 

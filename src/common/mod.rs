@@ -11,4 +11,5 @@ pub mod limits;
 pub mod problem;
 pub mod report;
 pub mod secret;
+pub mod strict_json;
 pub mod tasks;

@@ -21,6 +21,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod hostile;
+mod issuers;
 mod keys;
 mod links;
 mod mapping;
@@ -30,6 +31,7 @@ mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
+mod proxies;
 mod proxy;
 mod relay;
 mod rivals;

@@ -22,6 +22,9 @@ pub struct Finding {
     /// What is wrong with it and what to do; nothing where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What is not wrong and may not be meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Config {
@@ -29,11 +32,11 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |subject: String, result: Result<(), String>| {
-            findings.push(Finding { subject, fault: result.err() });
+            findings.push(Finding { subject, fault: result.err(), hint: None });
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
-        if let Some(place) = &self.relay.proxy_credentials {
+        if let Some(place) = self.relay.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
                 pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))
@@ -70,6 +73,11 @@ impl Config {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
             }
         }
+        for issuer in &self.issuers {
+            if let Some(path) = &issuer.ca_file {
+                found(format!("issuer {} ca-file", issuer.name), certificates(path));
+            }
+        }
         for (name, link) in &self.oauth {
             let read = link.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("upstream {name} oauth client-secret"), read);
@@ -88,6 +96,8 @@ impl Config {
             let read = service.read(&StoredSecrets::default()).map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);
         }
+        let hint = |hint| Finding { subject: "policy".to_owned(), fault: None, hint: Some(hint) };
+        findings.extend(self.hints().into_iter().map(hint));
         findings
     }
 }

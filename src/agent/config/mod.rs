@@ -7,10 +7,13 @@
 mod acme;
 mod audit;
 mod check;
+mod hints;
+mod issuer;
 mod oauth;
 mod pages;
 mod pass_through;
 mod policy;
+mod proxy;
 mod service;
 mod signed;
 mod store;
@@ -27,6 +30,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::issuers;
 use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
@@ -38,8 +42,10 @@ use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
 use crate::config::table::Table;
 use crate::config::value::FromValue;
-use crate::config::values::{HttpBase, HttpScheme, ListenAddress, SecretRef, WssUrl};
+use crate::config::values::{ListenAddress, WssUrl};
 use crate::telemetry::logging::Format;
+
+pub use proxy::{Place, Proxy};
 
 /// Where the file lies unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/outhaul/agent.toml";
@@ -77,6 +83,8 @@ pub struct Config {
     pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
+    /// `[issuer.NAME]`: whose tokens are taken, in the file's order.
+    pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[signed]`.
@@ -90,16 +98,12 @@ pub struct Config {
 pub struct Relay {
     /// `url`.
     pub url: WssUrl,
-    /// `proxy`: an HTTP proxy to go through.
-    pub proxy: Option<HttpBase>,
-    /// `proxy-credentials`: `user:password` for it.
-    pub proxy_credentials: Option<SecretRef>,
+    /// `proxy`: an HTTP proxy to go through, and all that belongs to it.
+    pub proxy: Option<Proxy>,
     /// `ca-file`: further authorities to trust.
     pub ca_file: Option<PathBuf>,
     /// `tunnels`: how many connections to hold.
     pub tunnels: u8,
-    /// `allow-unbound`: go on although something in between opens TLS.
-    pub allow_unbound: bool,
 }
 
 /// What is logged, and how.
@@ -169,6 +173,8 @@ impl Config {
         let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
@@ -194,6 +200,7 @@ impl Config {
             services,
             client_credentials,
             callers,
+            issuers,
             idempotency,
             signed,
             policy: Arc::new(policy),
@@ -213,39 +220,15 @@ fn remedy(path: &Path, report: Report) -> Report {
 }
 
 fn relay(mut table: Table<'_>) -> Option<Relay> {
-    let source = table.source();
     let url = table.required("url", "\"wss://relay.example.com\"");
-    let proxy: Option<Located<HttpBase>> = table.optional("proxy");
-    let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
+    let proxy = proxy::proxy(&mut table);
     let ca_file = table.optional("ca-file");
     let tunnels = table.integer("tunnels", 1..=8, 2);
-    let allow_unbound = table.or("allow-unbound", false);
-    if let Some(proxy) = &proxy
-        && (proxy.value.scheme != HttpScheme::Http || !proxy.value.path.is_empty())
-    {
-        source.fault(
-            proxy.at,
-            "a proxy is spoken to in plain HTTP and has no path",
-            "write http://HOST:PORT",
-        );
-    }
-    if let Some(credentials) = &credentials
-        && proxy.is_none()
-    {
-        source.fault(
-            credentials.at,
-            "there are credentials for a proxy, but no proxy",
-            "add proxy, or remove them",
-        );
-    }
-    Some(Relay {
-        url: url?,
-        proxy: proxy.map(|proxy| proxy.value),
-        proxy_credentials: credentials.map(|credentials| credentials.value),
-        ca_file,
-        tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
-        allow_unbound,
-    })
+    table.retired(
+        "allow-unbound",
+        "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+    );
+    Some(Relay { url: url?, proxy, ca_file, tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX) })
 }
 
 fn log(table: &mut Table<'_>) -> Log {

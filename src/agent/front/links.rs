@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::answers::Bound;
 use super::caller::{self, Identified};
 use super::signed::{Signed, mismatch};
 use super::{Arrival, FrontBody, Site, act_as, hold, record};
@@ -21,7 +22,6 @@ use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
-use crate::identity::signatures::Binding;
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Step {
         At { desk, site, audit, signing }: At<'_>,
         request: Request<B>,
         arrival: &Arrival,
-        bound: &mut Option<Binding>,
+        bound: &mut Option<Bound>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -84,18 +84,11 @@ impl Step {
         }
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, site, signing).await?;
-        let Identified { caller, trust, person, signed } = identified;
-        *bound = signed.as_ref().map(|signed| signed.binding.clone());
+        let Identified { caller, trust, person, issuer, signed } = identified;
+        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
+        let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let refused = |person: Option<&ActAs>, problem: &Problem| {
-            record::step_refused(
-                audit,
-                self.path(),
-                &caller,
-                person,
-                signed.as_ref(),
-                arrival.request_id,
-                problem,
-            );
+            record::step_refused(audit, self.path(), &caller, person, by, problem);
         };
         let person = act_as::named(&parts.headers, &caller, site.options.get(&caller), person);
         let person = person.and_then(|person| {

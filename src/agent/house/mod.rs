@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod credentials;
+mod pass_through;
 mod store;
 
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
-    Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, IssuerStatus, NodeStatus, OuterStatus, PolicyStatus,
+    ProcessStatus, RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -27,6 +28,8 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::issuers::IssuerReport;
+use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
@@ -58,6 +61,8 @@ pub struct Running {
     pub enrolment: Enrolment,
     /// The tunnels.
     pub connection: Arc<Connection>,
+    /// Where callers' TLS ends that passes the relay.
+    pub passing: Option<PassThrough>,
     /// What is in force.
     pub site: Arc<ArcSwap<Site>>,
     /// The callers' keys.
@@ -108,9 +113,11 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            issuers: site.issuers.reports().into_iter().map(issuer).collect(),
             idempotency: idempotency(self.ledger.usage()),
             store: StoreStatus {
                 resealing: self.store.is_resealing(),
@@ -228,6 +235,24 @@ impl House for Running {
     }
 }
 
+fn issuer(report: IssuerReport) -> IssuerStatus {
+    IssuerStatus {
+        name: report.name,
+        issuer: report.issuer,
+        usable: report.usable,
+        keys: report.keys,
+        ignored: report.ignored,
+        fetched: report.fetched.map(stamp),
+        age_seconds: report.age.map(|age| age.as_secs()),
+        error: report.fault,
+        verified: report.verified,
+        remembered: report.remembered,
+        refused: report.refused,
+        fetches: report.fetches,
+        failed_fetches: report.failures,
+    }
+}
+
 fn audit_status(state: &AuditState) -> AuditStatus {
     AuditStatus {
         number: state.number,
@@ -268,11 +293,18 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         connected: snapshot.since.is_some(),
         since: snapshot.since.map(stamp),
         role: standing.map(str::to_owned),
-        bound: snapshot.bound,
+        binding: snapshot.binding.as_ref().map(|binding| binding.layer.as_str().to_owned()),
+        outer: snapshot.binding.and_then(|binding| binding.outer).map(|outer| OuterStatus {
+            subject: outer.subject,
+            issuer: outer.issuer,
+            sha256: outer.sha256,
+        }),
         round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         streams: snapshot.streams,
         error: snapshot.error,
         next_try_seconds: snapshot.next_try.map(|wait| wait.as_secs()),
+        losses: snapshot.losses.count,
+        last_loss: snapshot.losses.last.map(|(at, why)| format!("{}, {why}", stamp(at))),
     }
 }
 
