@@ -157,7 +157,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
     if let Some(acme) = &acme {
-        passing::keep_certificates(acme, &connection, &tasks);
+        passing::keep_certificates(acme, &connection, &clock, &tasks);
     }
 
     let in_force = site.clone();
