@@ -13,6 +13,7 @@ mod pass_through;
 mod people;
 mod protocol;
 mod protocol_relay;
+mod signed;
 mod site;
 mod smuggling;
 mod terminal;
