@@ -18,12 +18,12 @@ use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
-use super::pass_through::{self, PassThrough};
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
@@ -37,8 +37,7 @@ use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::keys::SigningKey;
 use crate::net::dial::{Credentials, Proxy, Scheme, Target};
-use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
-use crate::net::tls::{Certificates, TlsFault};
+use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -95,10 +94,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .signing(signing.clone())
         .linking(desk.clone());
 
-    let passing = match &config.pass_through {
-        Some(wanted) => Some(pass_through(wanted, &front, &clock, &tasks, &tunnels)?),
-        None => None,
-    };
+    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -160,6 +157,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -175,6 +175,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         ledger,
         signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
@@ -228,24 +229,6 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
             .with_remedy("Look into its log for the first error, and report it as a bug."));
     }
     Ok(())
-}
-
-/// Where callers' TLS that passes the relay ends. Its certificate follows its files.
-fn pass_through(
-    config: &pass_through::Config,
-    front: &Front,
-    clock: &Clock,
-    tasks: &Tasks,
-    tunnels: &Tasks,
-) -> Result<PassThrough, Report> {
-    let pass_through::Files { certificate, private_key } = &config.files;
-    let wrong = |fault: TlsFault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named in [pass-through] of the configuration.")
-    };
-    let certificates = Certificates::load(certificate, private_key).map_err(wrong)?;
-    keep_certificate(certificates.clone(), certificate.clone(), private_key.clone(), POLL_EVERY, tasks);
-    PassThrough::new(config, certificates, front.clone(), clock.clone(), tunnels.clone()).map_err(wrong)
 }
 
 /// How to reach the relay.

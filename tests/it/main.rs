@@ -8,6 +8,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;

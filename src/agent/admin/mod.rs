@@ -4,6 +4,7 @@
 //! `net::local`, which says who may change things.
 
 pub mod audit;
+pub mod certificates;
 pub mod credentials;
 pub mod links;
 mod people;
@@ -60,6 +61,8 @@ pub trait House: Send + Sync + 'static {
     fn answers_by(&self) -> PublicKey;
     /// The audit.
     fn audit(&self) -> &dyn audit::AuditDesk;
+    /// The certificates by ACME.
+    fn certificates(&self) -> &dyn certificates::CertificateDesk;
     /// The services' secrets.
     fn credentials(&self) -> &dyn credentials::CredentialDesk;
     /// The store.

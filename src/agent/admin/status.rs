@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
 /// The whole picture.
@@ -41,6 +42,9 @@ pub struct Status {
     /// What it records.
     #[serde(default)]
     pub audit: AuditStatus,
+    /// The certificates by ACME, where any are ordered.
+    #[serde(default)]
+    pub certificates: Option<CertificatesReport>,
 }
 
 /// About the audit.
@@ -230,6 +234,9 @@ impl Status {
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
         }
+        for words in self.certificates.iter().flat_map(certificate_lines) {
+            line(format_args!("{words}"));
+        }
         line(format_args!("Audit    {} records", self.audit.number));
         if let Some(error) = &self.audit.error {
             let lost = self.audit.lost;
@@ -268,6 +275,27 @@ impl Status {
         }
         text
     }
+}
+
+/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
+fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(failure) = &report.account_error {
+        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
+        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+    }
+    for line in &report.certificates {
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
+        let pin = line.pin.as_deref().unwrap_or("no key");
+        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
+        if let Some(failure) = &line.error {
+            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
+            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+        }
+    }
+    lines
 }
 
 impl TunnelStatus {
@@ -356,6 +384,7 @@ mod tests {
                 lost: 4,
                 ..AuditStatus::default()
             },
+            certificates: None,
         }
     }
 

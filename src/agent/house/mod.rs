@@ -1,6 +1,7 @@
 //! What the admin socket and the metrics page see of the running agent.
 
 mod audit;
+mod certificates;
 mod credentials;
 mod store;
 
@@ -11,6 +12,7 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::audit::AuditDesk;
+use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
@@ -40,6 +42,7 @@ use crate::identity::handshake::messages::Standing;
 use crate::identity::keys::PublicKey;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
+pub use certificates::CertificateRoom;
 pub use credentials::{CredentialRoom, View};
 pub use store::StoreRoom;
 
@@ -69,6 +72,8 @@ pub struct Running {
     pub signing: Signing,
     /// The audit.
     pub audit: AuditRoom,
+    /// The certificates by ACME.
+    pub certificates: CertificateRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
     /// The store.
@@ -112,6 +117,7 @@ impl House for Running {
                 key_exposed: self.store.key_is_exposed(),
             },
             audit: audit_status(&self.audit.audit.state()),
+            certificates: self.certificates.report(),
         }
     }
 
@@ -203,6 +209,10 @@ impl House for Running {
 
     fn audit(&self) -> &dyn AuditDesk {
         &self.audit
+    }
+
+    fn certificates(&self) -> &dyn CertificateDesk {
+        &self.certificates
     }
 
     fn credentials(&self) -> &dyn CredentialDesk {
