@@ -168,6 +168,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
@@ -249,7 +250,6 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 

@@ -5,6 +5,7 @@ pub mod caa;
 pub mod dial;
 pub mod http_client;
 pub mod http_server;
+pub mod inner_tls;
 pub mod listen;
 pub mod local;
 pub mod pages;

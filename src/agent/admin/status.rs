@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::pass_through::PassThroughStatus;
 use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
@@ -27,6 +28,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The names whose callers' TLS ends here.
+    #[serde(default)]
+    pub pass_through: PassThroughStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
@@ -117,8 +121,11 @@ pub struct TunnelStatus {
     pub since: Option<String>,
     /// `active` or `standby`, as the relay says.
     pub role: Option<String>,
-    /// Whether the handshake was bound to the TLS connection.
-    pub bound: Option<bool>,
+    /// `direct`: bound to the TLS connection. `inner-tls`: something opens that one, and this tunnel runs in a TLS
+    /// session of its own inside.
+    pub binding: Option<String>,
+    /// The certificate that the agent was shown on the TLS connection.
+    pub outer: Option<OuterStatus>,
     /// Milliseconds there and back.
     pub round_trip_ms: Option<f64>,
     /// Streams open now.
@@ -127,6 +134,17 @@ pub struct TunnelStatus {
     pub error: Option<String>,
     /// Seconds until the next try.
     pub next_try_seconds: Option<u64>,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterStatus {
+    /// Whom it names.
+    pub subject: String,
+    /// Whose it is.
+    pub issuer: String,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub sha256: String,
 }
 
 /// About one application.
@@ -201,12 +219,19 @@ impl Status {
         for tunnel in &relay.tunnels {
             line(format_args!("  tunnel {}  {}", tunnel.slot, tunnel.text()));
         }
-        if relay.tunnels.iter().any(|tunnel| tunnel.bound == Some(false)) {
+        if let Some(tunnel) = relay.tunnels.iter().find(|tunnel| tunnel.is_inspected()) {
             line(format_args!(
-                "  UNBOUND: something between agent and relay opens the TLS connection and can read and change \
-                 what passes.\n  It is let through because of `allow-unbound`; better exempt the relay's host \
-                 from TLS inspection."
+                "  TLS IS INSPECTED: something between agent and relay opens the TLS connection. It sees that agent and \
+                 relay talk,\n  when and how much; what they say goes through a TLS session inside, which it can't open."
             ));
+            if let Some(outer) = &tunnel.outer {
+                line(format_args!("    certificate  {}", outer.subject));
+                line(format_args!("    issued by    {}", outer.issuer));
+                line(format_args!("    SHA-256      {}", outer.sha256));
+            }
+        }
+        for passed in self.pass_through.lines() {
+            line(format_args!("{passed}"));
         }
         line(format_args!("\nUpstreams"));
         for upstream in &self.upstreams {
@@ -299,6 +324,11 @@ fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
 }
 
 impl TunnelStatus {
+    /// Whether something opens its TLS connection.
+    pub fn is_inspected(&self) -> bool {
+        self.connected && self.binding.as_deref() == Some("inner-tls")
+    }
+
     fn text(&self) -> String {
         if !self.connected {
             let error = self.error.as_deref().unwrap_or("connecting");
@@ -312,10 +342,10 @@ impl TunnelStatus {
         if let Some(role) = &self.role {
             let _ = write!(text, ", {role}");
         }
-        match self.bound {
-            Some(true) => text.push_str(", bound to its TLS connection"),
-            Some(false) => text.push_str(", UNBOUND"),
-            None => {}
+        if self.is_inspected() {
+            text.push_str(", INNER TLS");
+        } else if self.binding.is_some() {
+            text.push_str(", bound to its TLS connection");
         }
         if let Some(round_trip) = self.round_trip_ms {
             let _ = write!(text, ", round trip {round_trip:.1} ms");
@@ -330,12 +360,17 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        let tunnel = |slot, connected, bound| TunnelStatus {
+        let tunnel = |slot, connected, binding: Option<&str>| TunnelStatus {
             slot,
             connected,
             since: Some("2026-01-02T03:04:05Z".to_owned()),
             role: Some("active".to_owned()),
-            bound,
+            binding: binding.map(str::to_owned),
+            outer: binding.map(|_| OuterStatus {
+                subject: "CN=relay.example.com".to_owned(),
+                issuer: "CN=Corp inspection".to_owned(),
+                sha256: "ab".repeat(32),
+            }),
             round_trip_ms: Some(1.25),
             streams: 3,
             error: (!connected).then(|| "connection refused".to_owned()),
@@ -358,8 +393,9 @@ mod tests {
                 url: "wss://relay.example.com".to_owned(),
                 site: Some("acme".to_owned()),
                 agent: Some("x".to_owned()),
-                tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
+                tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),
@@ -393,7 +429,9 @@ mod tests {
         let text = status().text();
         for word in [
             "PAUSED",
-            "UNBOUND",
+            "TLS IS INSPECTED",
+            "certificate  CN=relay.example.com",
+            "issued by    CN=Corp inspection",
             "2 rules, 1 that deny",
             "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
@@ -403,7 +441,7 @@ mod tests {
             "4 records are lost",
             "COMES FROM THE ENVIRONMENT",
             "MEMORY NOT CLOSED",
-            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
+            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, INNER TLS, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
@@ -421,11 +459,11 @@ mod tests {
         status.process.closed = true;
         status.config.restart_needed.clear();
         status.relay.tunnels.truncate(1);
-        status.relay.tunnels[0].bound = Some(true);
+        status.relay.tunnels[0].binding = Some("direct".to_owned());
         let text = status.text();
         assert!(
             !text.contains("PAUSED")
-                && !text.contains("UNBOUND")
+                && !text.contains("INSPECTED")
                 && !text.contains("RECORD CAN")
                 && !text.contains("NEEDED"),
             "{text}"

@@ -8,6 +8,7 @@ use tower_service::Service as _;
 use super::audit::{Action, AuditDesk, LookAsk};
 use super::certificates::{Asked, CertificateDesk, NewKeyPin};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
+use super::pass_through::PassThroughStatus;
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
     AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
@@ -51,6 +52,7 @@ impl House for Doll {
                 agent: None,
                 tunnels: Vec::new(),
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,

@@ -98,8 +98,6 @@ pub struct Relay {
     pub ca_file: Option<PathBuf>,
     /// `tunnels`: how many connections to hold.
     pub tunnels: u8,
-    /// `allow-unbound`: go on although something in between opens TLS.
-    pub allow_unbound: bool,
 }
 
 /// What is logged, and how.
@@ -219,7 +217,10 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
     let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
     let ca_file = table.optional("ca-file");
     let tunnels = table.integer("tunnels", 1..=8, 2);
-    let allow_unbound = table.or("allow-unbound", false);
+    table.retired(
+        "allow-unbound",
+        "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+    );
     if let Some(proxy) = &proxy
         && (proxy.value.scheme != HttpScheme::Http || !proxy.value.path.is_empty())
     {
@@ -244,7 +245,6 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
         proxy_credentials: credentials.map(|credentials| credentials.value),
         ca_file,
         tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
-        allow_unbound,
     })
 }
 

@@ -39,7 +39,9 @@ pub(super) fn pass_through(
     for (channel, Located { value, at }) in
         levels.into_iter().flat_map(|(channel, names)| names.into_iter().map(move |name| (channel, name)))
     {
-        if channel == Channel::CustomerName && relay.is_some_and(|relay| value.is_within(&relay.url.host)) {
+        let host = relay.map(|relay| relay.url.host.as_str());
+        let is_relays = host.is_some_and(|host| host.contains('.') && value.is_within(host));
+        if channel == Channel::CustomerName && is_relays {
             // The operator can have certificates for it, so a call there proves less than a customer's name does.
             source.fault(
                 at,

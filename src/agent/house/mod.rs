@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod credentials;
+mod pass_through;
 mod store;
 
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
-    Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, OuterStatus, PolicyStatus, ProcessStatus,
+    RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -27,6 +28,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
@@ -58,6 +60,8 @@ pub struct Running {
     pub enrolment: Enrolment,
     /// The tunnels.
     pub connection: Arc<Connection>,
+    /// Where callers' TLS ends that passes the relay.
+    pub passing: Option<PassThrough>,
     /// What is in force.
     pub site: Arc<ArcSwap<Site>>,
     /// The callers' keys.
@@ -108,6 +112,7 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
@@ -268,7 +273,12 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         connected: snapshot.since.is_some(),
         since: snapshot.since.map(stamp),
         role: standing.map(str::to_owned),
-        bound: snapshot.bound,
+        binding: snapshot.binding.as_ref().map(|binding| binding.layer.as_str().to_owned()),
+        outer: snapshot.binding.and_then(|binding| binding.outer).map(|outer| OuterStatus {
+            subject: outer.subject,
+            issuer: outer.issuer,
+            sha256: outer.sha256,
+        }),
         round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         streams: snapshot.streams,
         error: snapshot.error,

@@ -71,7 +71,7 @@ pub enum TlsFault {
     Library(#[from] rustls::Error),
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
