@@ -141,7 +141,8 @@ fn the_vector_of_the_document() {
     hashing.update(br#"{"id":"10020"}"#);
     let by = (agent, &key());
     let digest = hashing.into_field();
-    let answer = covered.binding.sign(StatusCode::CREATED, &answered, &digest, false, by, 1_764_000_001).unwrap();
+    let answer =
+        covered.binding.sign(StatusCode::CREATED, &answered, &digest, false, by, 1_764_000_001).unwrap();
     let parts = [
         covered.base().to_owned(),
         format!("Content-Digest: {}", headers["content-digest"].to_str().unwrap()),
