@@ -20,6 +20,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod hostile;
+mod inspected;
 mod keys;
 mod links;
 mod mapping;

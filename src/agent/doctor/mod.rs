@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod daemon;
 mod finding;
+mod inspection;
 mod relay;
 mod store;
 mod upstream;
