@@ -25,14 +25,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
+    // What comes of an order is recorded.
+    ("agent::acme", &["agent::audit", "agent::store"]),
     // What is asked of these rooms, and their answers, have one definition.
-    ("agent::admin", &["agent::audit", "agent::mapping"]),
+    ("agent::admin", &["agent::acme", "agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
         "agent::cli",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::audit",
             "agent::config",
@@ -46,6 +49,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::acme",
             "agent::audit",
             "agent::callers",
             "agent::connection",
@@ -56,6 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::pass_through",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -92,6 +97,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
             "agent::upstream",
         ],
     ),
@@ -99,6 +105,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::doctor",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::cli",
             "agent::config",
@@ -123,6 +130,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     // Takes the streams that the relay opens, and hands their requests to the front.
     ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
+    // Where TLS ends, and where its certificates come from.
+    ("agent::passing", &["*"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (
@@ -133,6 +142,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

@@ -48,6 +48,11 @@ struct Upstream {
     upstream: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: String,
+}
+
 #[derive(Default)]
 struct States {
     paused: Gauge,
@@ -59,6 +64,8 @@ struct States {
     inspected: Family<Slot, Gauge>,
     round_trip: Family<Slot, Gauge<f64, AtomicU64>>,
     upstream_up: Family<Upstream, Gauge>,
+    certificate_ends: Family<Name, Gauge>,
+    certificate_failures: Family<Name, Gauge>,
 }
 
 impl States {
@@ -83,6 +90,10 @@ impl States {
         registry.register("tunnel_inspected", help, states.inspected.clone());
         registry.register("tunnel_round_trip_seconds", "Last measured", states.round_trip.clone());
         registry.register("upstream_up", "1 if any node answers", states.upstream_up.clone());
+        let help = "When the certificate ends, in seconds since 1970; 0 while there is none";
+        registry.register("certificate_ends_seconds", help, states.certificate_ends.clone());
+        let help = "Orders for a certificate that failed since the last one that did not";
+        registry.register("certificate_failures", help, states.certificate_failures.clone());
         states
     }
 
@@ -103,6 +114,12 @@ impl States {
             if let Some(milliseconds) = tunnel.round_trip_ms {
                 self.round_trip.get_or_create(&slot).set(milliseconds / 1000.0);
             }
+        }
+        for line in status.certificates.iter().flat_map(|report| &report.certificates) {
+            let name = Name { name: line.name.clone() };
+            let ends = i64::try_from(line.ends_at.unwrap_or(0)).unwrap_or(i64::MAX);
+            self.certificate_ends.get_or_create(&name).set(ends);
+            self.certificate_failures.get_or_create(&name).set(line.failures.into());
         }
         // A reload may have taken some away.
         self.upstream_up.clear();

@@ -18,24 +18,26 @@ use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
-use super::pass_through::{self, PassThrough};
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
 use super::remembered::Remembered;
+use super::signed::{self, Signing};
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
+use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
 use crate::net::dial::{Credentials, Proxy, Scheme, Target};
-use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
-use crate::net::tls::{Certificates, TlsFault};
+use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -77,6 +79,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let signing = signing(&store, clock.clone(), config.signed).await?;
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -88,12 +91,11 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())
+        .signing(signing.clone())
         .linking(desk.clone());
 
-    let passing = match &config.pass_through {
-        Some(wanted) => Some(pass_through(wanted, &front, &clock, &tasks, &tunnels)?),
-        None => None,
-    };
+    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -113,6 +115,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
     let named = passing.clone();
+    let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         if let Some(passing) = &named {
@@ -120,6 +123,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
                 config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
             );
         }
+        signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -153,6 +157,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -161,12 +168,15 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
@@ -220,24 +230,6 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
             .with_remedy("Look into its log for the first error, and report it as a bug."));
     }
     Ok(())
-}
-
-/// Where callers' TLS that passes the relay ends. Its certificate follows its files.
-fn pass_through(
-    config: &pass_through::Config,
-    front: &Front,
-    clock: &Clock,
-    tasks: &Tasks,
-    tunnels: &Tasks,
-) -> Result<PassThrough, Report> {
-    let pass_through::Files { certificate, private_key } = &config.files;
-    let wrong = |fault: TlsFault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named in [pass-through] of the configuration.")
-    };
-    let certificates = Certificates::load(certificate, private_key).map_err(wrong)?;
-    keep_certificate(certificates.clone(), certificate.clone(), private_key.clone(), POLL_EVERY, tasks);
-    PassThrough::new(config, certificates, front.clone(), clock.clone(), tunnels.clone()).map_err(wrong)
 }
 
 /// How to reach the relay.
@@ -296,9 +288,20 @@ fn in_force(config: &Config) -> String {
 
 /// Who signs the audit's heads: this agent, as the relay knows it.
 async fn signer(store: &Store) -> Result<Signer, Report> {
+    let (agent, key) = own_key(store).await?;
+    Ok(Signer { agent, key })
+}
+
+/// Who signs the answers to signed calls: the same.
+async fn signing(store: &Store, clock: Clock, settings: signed::Settings) -> Result<Signing, Report> {
+    let own = own_key(store).await?;
+    Signing::load(store.clone(), clock, own, settings).await.map_err(|fault| fault.report())
+}
+
+async fn own_key(store: &Store) -> Result<(AgentId, SigningKey), Report> {
     let identity = store.identity().await.map_err(|fault| fault.report())?;
     let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
-    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+    Ok((identity.enrolment.agent, identity.key))
 }
 
 /// Tells the relay how the upstreams are, and the audit's head, whenever that changes.

@@ -1,5 +1,7 @@
 //! The only room that opens sockets.
 
+#[cfg(feature = "agent")]
+pub mod caa;
 pub mod dial;
 pub mod http_client;
 pub mod http_server;

@@ -136,7 +136,7 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     };
     let drain_time = table.duration("drain-time", seconds(0)..=minutes(60), seconds(30));
     drop(table);
-    let pass_through_zone = pass_through_zone(top);
+    let pass_through_zone = pass_through_zone(top, server.as_ref());
     Some(Config {
         server: server?,
         operator,
@@ -152,10 +152,24 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     })
 }
 
-/// Not the relay's own zone: there TLS is ended.
-fn pass_through_zone(top: &mut Table<'_>) -> Option<HostName> {
+/// The relay itself must not be one of the names in it.
+fn pass_through_zone(top: &mut Table<'_>, server: Option<&Server>) -> Option<HostName> {
     let mut table = top.table("pass-through");
-    table.optional("zone")
+    let Located { value, at } = table.optional::<Located<HostName>>("zone")?;
+    if let Some(server) = server {
+        let zone = server.zone.to_string();
+        let within = |host: &str| {
+            host.strip_suffix(value.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if within(&zone) || within(&server.public_url.host) {
+            table.source().fault(
+                at,
+                "the relay itself is in this zone, so that its own TLS would not be ended",
+                format!("write one beside or below the zone of [server], as in \"direct.{zone}\""),
+            );
+        }
+    }
+    Some(value)
 }
 
 fn read_server<'d>(table: &mut Table<'d>, source: &'d Source<'d>) -> Option<Server> {

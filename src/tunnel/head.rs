@@ -4,9 +4,11 @@
 //! state that a peer could poison. Numbers are big-endian. See `docs/protocol.md`, "Heads".
 
 use bytes::{Buf, BufMut, Bytes};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::common::ids::RequestId;
+use crate::common::limits::decimal;
 
 /// How a caller's request came to the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -219,6 +221,7 @@ impl ResponseHead {
         }
         let headers = take_headers(input)?;
         end(input)?;
+        one_length(&headers)?;
         Ok(Self { status, headers })
     }
 }
@@ -292,6 +295,16 @@ fn take_headers(input: &mut Bytes) -> Result<HeaderMap, HeadFault> {
         headers.try_append(name, value).map_err(|_| HeadFault::TooLarge)?;
     }
     Ok(headers)
+}
+
+/// The next reader of this head must find one length in it, or none (RFC 9112, section 6.3).
+fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if decimal(length.as_bytes()).is_some() => Ok(()),
+        _ => Err(HeadFault::Bad("length")),
+    }
 }
 
 fn end(input: &Bytes) -> Result<(), HeadFault> {

@@ -8,6 +8,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;
@@ -35,6 +36,7 @@ mod relay;
 mod rivals;
 mod rules;
 mod secrets;
+mod signed;
 mod smuggling;
 mod store;
 mod support;

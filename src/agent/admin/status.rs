@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::pass_through::PassThroughStatus;
+use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
 /// The whole picture.
@@ -26,6 +28,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The names whose callers' TLS ends here.
+    #[serde(default)]
+    pub pass_through: PassThroughStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
@@ -41,6 +46,9 @@ pub struct Status {
     /// What it records.
     #[serde(default)]
     pub audit: AuditStatus,
+    /// The certificates by ACME, where any are ordered.
+    #[serde(default)]
+    pub certificates: Option<CertificatesReport>,
 }
 
 /// About the audit.
@@ -222,6 +230,9 @@ impl Status {
                 line(format_args!("    SHA-256      {}", outer.sha256));
             }
         }
+        for passed in self.pass_through.lines() {
+            line(format_args!("{passed}"));
+        }
         line(format_args!("\nUpstreams"));
         for upstream in &self.upstreams {
             line(format_args!("  {}  {}  {}", upstream.name, upstream.health, upstream.base_url));
@@ -247,6 +258,9 @@ impl Status {
                 "Keys     {} of {} remembered, answers of {} of {}",
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
+        }
+        for words in self.certificates.iter().flat_map(certificate_lines) {
+            line(format_args!("{words}"));
         }
         line(format_args!("Audit    {} records", self.audit.number));
         if let Some(error) = &self.audit.error {
@@ -286,6 +300,27 @@ impl Status {
         }
         text
     }
+}
+
+/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
+fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(failure) = &report.account_error {
+        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
+        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+    }
+    for line in &report.certificates {
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
+        let pin = line.pin.as_deref().unwrap_or("no key");
+        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
+        if let Some(failure) = &line.error {
+            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
+            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+        }
+    }
+    lines
 }
 
 impl TunnelStatus {
@@ -360,6 +395,7 @@ mod tests {
                 agent: Some("x".to_owned()),
                 tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),
@@ -384,6 +420,7 @@ mod tests {
                 lost: 4,
                 ..AuditStatus::default()
             },
+            certificates: None,
         }
     }
 

@@ -62,6 +62,12 @@ events! {
     Pause = "pause";
     /// Calls pass again.
     Resume = "resume";
+    /// A certificate came from its authority.
+    CertificateIssued = "certificate-issued";
+    /// A new certificate was asked for by hand.
+    CertificateRenewal = "certificate-renewal";
+    /// A new key was made for a name's next certificate.
+    CertificateKey = "certificate-key";
     /// The configuration was read again.
     Reload = "reload";
     /// A backup of the store was made.
@@ -139,6 +145,8 @@ pub struct Facts<'a> {
     pub rule: Option<ByRule<'a>>,
     /// The rule took the relay's word for who calls (`accept-relay-trust`).
     pub relay_trust: bool,
+    /// The key that signed the call.
+    pub signed: Option<&'a str>,
 }
 
 /// The encoded facts of a call, made once and used for both of its records.
@@ -290,6 +298,9 @@ impl Facts<'_> {
         }
         if self.relay_trust {
             writer.plain(",\"trust\":", "accept-relay-trust");
+        }
+        if let Some(key) = self.signed {
+            writer.text(",\"signed\":", key);
         }
         name
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Config;
 use super::pass_through::uncovered;
+use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::links;
 use crate::agent::pass_through::{self, Files};
@@ -48,10 +49,21 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
-        if let Some(pass_through) = &self.pass_through {
-            let Files { certificate, private_key } = &pass_through.files;
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
             let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
-            found("pass-through certificate".to_owned(), read.and_then(|read| covers(pass_through, &read)));
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
+        }
+        if let Some(acme) = &self.acme {
+            if let Some(path) = &acme.ca_file {
+                found("pass-through acme ca-file".to_owned(), certificates(path));
+            }
+            if let Some(external) = &acme.external_account {
+                let read = acme::hmac_key(external).map(|_| ()).map_err(|fault| fault.to_string());
+                found("pass-through acme external-account".to_owned(), read);
+            }
         }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {

@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod acme;
 mod audit;
 mod check;
 mod oauth;
@@ -11,6 +12,7 @@ mod pages;
 mod pass_through;
 mod policy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub pages: Option<links::Config>,
     /// `[pass-through]`: names whose callers' TLS ends here.
     pub pass_through: Option<super::pass_through::Config>,
+    /// `[pass-through.acme]`: from whom their certificates come.
+    pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -75,6 +79,8 @@ pub struct Config {
     pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -128,6 +134,7 @@ impl Config {
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
             ("pass-through", self.certificate_files() != other.certificate_files()),
+            ("pass-through.acme", self.acme != other.acme),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -135,7 +142,7 @@ impl Config {
 
     /// Names of pass-through follow the file; the certificate's files are chosen at the start.
     fn certificate_files(&self) -> Option<&super::pass_through::Files> {
-        self.pass_through.as_ref().map(|pass_through| &pass_through.files)
+        self.pass_through.as_ref()?.files.as_ref()
     }
 
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
@@ -156,11 +163,12 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
-        let relay_host = relay.as_ref().map(|relay| relay.url.host.as_str());
-        let pass_through = pass_through::pass_through(top, relay_host);
+        let (pass_through, acme) = pass_through::pass_through(top, relay.as_ref()).unzip();
+        let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
@@ -177,6 +185,7 @@ impl Config {
             metrics,
             pages,
             pass_through,
+            acme,
             log,
             upstreams,
             oauth,
@@ -184,6 +193,7 @@ impl Config {
             client_credentials,
             callers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::common::ids::SiteName;
 use crate::common::problem::{Code, Problem};
 use crate::common::tasks::Tasks;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, TunnelBody};
@@ -41,6 +42,8 @@ pub struct Arrivals {
 pub struct Calls<S> {
     service: S,
     arrivals: Arrivals,
+    /// What a relay may cut off a path: `/s/` and this site's name.
+    route: Arc<str>,
     tasks: Tasks,
     draining: Arc<Notify>,
     /// Cancelled with the tunnel's draining, and with the tasks.
@@ -48,10 +51,14 @@ pub struct Calls<S> {
 }
 
 impl<S> Calls<S> {
-    /// Calls go to `service`.
-    pub fn new(service: S, arrivals: Arrivals, tasks: Tasks) -> Self {
+    /// Calls for `site` go to `service`.
+    pub fn new(service: S, arrivals: Arrivals, site: &SiteName, tasks: Tasks) -> Self {
+        Self::on(service, arrivals, format!("/s/{site}").into(), tasks)
+    }
+
+    fn on(service: S, arrivals: Arrivals, route: Arc<str>, tasks: Tasks) -> Self {
         let leaving = tasks.token().child_token();
-        Self { service, arrivals, tasks, draining: Arc::new(Notify::new()), leaving }
+        Self { service, arrivals, route, tasks, draining: Arc::new(Notify::new()), leaving }
     }
 
     /// The same for another tunnel, with a drain signal of its own.
@@ -60,7 +67,7 @@ impl<S> Calls<S> {
     where
         S: Clone,
     {
-        Self::new(self.service.clone(), self.arrivals.clone(), self.tasks.clone())
+        Self::on(self.service.clone(), self.arrivals.clone(), Arc::clone(&self.route), self.tasks.clone())
     }
 
     /// Notified once the relay asks for a new connection.
@@ -79,7 +86,8 @@ where
 {
     fn http(&self, call: IncomingCall) {
         let (service, announce) = (self.service.clone(), self.arrivals.announce);
-        self.tasks.spawn_detached(answer(service, announce, call));
+        let uri = uri(&call.head.target, call.head.route_length, &self.route);
+        self.tasks.spawn_detached(answer(service, announce, call, uri));
     }
 
     fn bytes(&self, head: BytesHead, stream: ByteStream) {
@@ -99,7 +107,7 @@ where
     }
 }
 
-async fn answer<S, B>(mut service: S, announce: Announce, call: IncomingCall)
+async fn answer<S, B>(mut service: S, announce: Announce, call: IncomingCall, uri: Option<Uri>)
 where
     S: Service<Request<TunnelBody>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + Send + Unpin,
@@ -107,9 +115,10 @@ where
 {
     let IncomingCall { mut head, body, mut reply } = call;
     let id = head.request_id;
-    let Some(uri) = uri(&head.target, head.route_length) else {
-        let problem =
-            Problem::new(Code::BadRequest, "The path holds bytes that must be percent-encoded: encode them.");
+    let Some(uri) = uri else {
+        let text = "The path holds bytes that must be percent-encoded: encode them. Or the relay cut it where no route of \
+                    this site ends.";
+        let problem = Problem::new(Code::BadRequest, text);
         let _ = reply.send(problem.to_response(id).map(Full::new)).await;
         return;
     };
@@ -138,9 +147,12 @@ where
     }
 }
 
-/// The target without what led the relay to the site.
-fn uri(target: &str, route_length: u16) -> Option<Uri> {
-    let rest = target.get(usize::from(route_length)..)?;
+/// The target without what led the relay to the site. Cut at any other place it would be another call than its caller made.
+fn uri(target: &str, route_length: u16, route: &str) -> Option<Uri> {
+    let (cut, rest) = target.split_at_checked(usize::from(route_length))?;
+    if !cut.is_empty() && cut != route {
+        return None;
+    }
     let rest = if rest.is_empty() || rest.starts_with('?') { format!("/{rest}") } else { rest.to_owned() };
     if !rest.starts_with('/') && rest != "*" {
         return None;
@@ -163,12 +175,15 @@ mod tests {
             ("*", 0, Some("*")),
             ("", 0, Some("/")),
             ("/s/acmejira", 7, None),
+            ("/s/acmejira/x", 11, None),
+            ("/s/other/x", 8, None),
+            ("/jira/jira/x", 5, None),
             ("http://elsewhere/x", 0, None),
             ("/x", 9, None),
             ("/a b", 0, None),
         ];
         for (target, route, expected) in table {
-            let uri = uri(target, route);
+            let uri = uri(target, route, "/s/acme");
             assert_eq!(uri.as_ref().map(ToString::to_string).as_deref(), expected, "{target}");
         }
     }

@@ -23,7 +23,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::Notify;
 
 pub use answer::AnswerBody;
-pub use body::{BodyFault, BoxError, Outgoing};
+pub use body::{BodyFault, BoxError, Outgoing, WrongDigest};
 use exchange::{Exchange, Failed, Patience};
 pub use fault::{AnswerFault, SendFault, SetupFault};
 use health::Node;

@@ -47,7 +47,7 @@ pub fn length(
 ) -> Result<(), Problem> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(()) };
-    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
+    let length = crate::common::limits::decimal(length.as_bytes());
     match length {
         Some(length) if lengths.next().is_none() => {
             if length > limit {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(length(&[]), Ok(()));
         assert_eq!(length(&["10"]), Ok(()));
         assert_eq!(length(&["11"]), Err(Code::BodyTooLarge));
-        for bad in [&["3", "3"][..], &["x"], &[""], &["-1"]] {
+        for bad in [&["3", "3"][..], &["x"], &[""], &["-1"], &["+3"]] {
             assert_eq!(length(bad), Err(Code::BadRequest), "{bad:?}");
         }
     }

@@ -77,6 +77,19 @@ impl PassThroughNames {
         self.0.zone.as_ref().and_then(|zone| format!("{site}.{zone}").parse().ok())
     }
 
+    /// The first name of a certificate that covers a name which passes: with it the relay could answer itself.
+    pub fn covered_by<'c>(&self, certificate: &'c [String]) -> Option<&'c str> {
+        let customers = self.0.customers.load();
+        let covers = |pattern: &&String| {
+            let lower = pattern.to_ascii_lowercase();
+            let below = |zone: &HostName| {
+                lower.strip_suffix(zone.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            };
+            self.0.zone.as_ref().is_some_and(below) || customers.keys().any(|name| name.is_covered_by(&lower))
+        };
+        certificate.iter().find(covers).map(String::as_str)
+    }
+
     /// A customer's name is this site's from the next connection on.
     pub fn set(&self, name: HostName, site: SiteName) {
         self.change(|names| {
@@ -141,6 +154,27 @@ mod tests {
         assert_eq!(names.operator_name(&acme).unwrap().as_str(), "acme.direct.relay.example.com");
         names.remove(&"jira.acme.example".parse().unwrap());
         assert_eq!(found("jira.acme.example"), None);
+    }
+
+    #[test]
+    fn a_certificate_that_would_do_for_a_passed_name_is_found() {
+        let names = PassThroughNames::new(Some("direct.relay.example.com".parse().unwrap()));
+        names.set("jira.acme.example".parse().unwrap(), "acme".parse().unwrap());
+        for (name, covers) in [
+            ("*.direct.relay.example.com", true),
+            ("*.DIRECT.relay.example.com", true),
+            ("acme.direct.relay.example.com", true),
+            ("jira.acme.example", true),
+            ("*.acme.example", true),
+            // These cover no name in the zone.
+            ("relay.example.com", false),
+            ("*.relay.example.com", false),
+            ("direct.relay.example.com", false),
+            ("acme.example", false),
+        ] {
+            let certificate = ["relay.example.com".to_owned(), name.to_owned()];
+            assert_eq!(names.covered_by(&certificate), covers.then_some(name), "{name}");
+        }
     }
 
     #[test]

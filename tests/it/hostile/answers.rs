@@ -213,7 +213,6 @@ async fn an_agents_answer_sets_no_cookie_and_speaks_for_no_origin() {
         "report-to",
         "reporting-endpoints",
         "service-worker-allowed",
-        "public-key-pins",
         "connection",
         "keep-alive",
     ];

@@ -77,6 +77,30 @@ async fn a_stolen_key_reaches_no_further_than_the_policy() {
     site.still_serves().await;
 }
 
+/// What a relay cuts off a path as its own route is `/s/` and this site's name: cut elsewhere, a call that was signed for one
+/// application would reach another.
+#[tokio::test]
+async fn a_relay_cuts_off_no_path_but_its_own_route() {
+    let mut site = LiarSite::start().await;
+    for (target, route_length) in [
+        ("/jira/jira/rest/api/2/odd/x", 5),
+        ("/s/acmf/jira/rest/api/2/odd/x", 7),
+        ("/s/acme/jira/jira/rest/api/2/odd/x", 12),
+        ("/s/acm/jira/rest/api/2/odd/x", 6),
+        ("/x/acme/jira/rest/api/2/odd/x", 7),
+        ("/s/acmejira/jira/rest/api/2/odd/x", 11),
+    ] {
+        let mut head = RawHead::new("GET", &host(), target).bearer(&site.key);
+        head.route_length = route_length;
+        let heard = site.ask(&head, b"").await;
+        assert_eq!(heard.problem(), Some("bad-request"), "{target} {route_length}: {heard:?}");
+    }
+    assert!(site.arrived().is_empty());
+    let mut head = RawHead::new("GET", &host(), "/s/acme/jira/rest/api/2/odd/x").bearer(&site.key);
+    head.route_length = 7;
+    assert_eq!(site.ask(&head, b"").await.status, Some(200), "control");
+}
+
 /// Knowing one caller's key gives no other's: a changed key, an id alone, or none is nobody.
 #[tokio::test]
 async fn no_other_callers_key_can_be_made_from_one() {

@@ -4,10 +4,12 @@
 
 mod answers;
 mod bearer;
+mod document;
 mod floods;
 mod handshake;
 mod liar_agent;
 mod liar_relay;
+mod pass_through;
 mod people;
 mod protocol;
 mod protocol_relay;

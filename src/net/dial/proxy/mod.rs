@@ -104,9 +104,10 @@ where
 }
 
 fn request(target: &Target, authorization: Option<&Secret<String>>) -> Secret<String> {
-    let authorization = authorization
-        .map(|value| Secret::new(format!("Proxy-Authorization: {}\r\n", value.expose())))
-        .unwrap_or_else(|| Secret::new(String::new()));
+    let authorization = authorization.map_or_else(
+        || Secret::new(String::new()),
+        |value| Secret::new(format!("Proxy-Authorization: {}\r\n", value.expose())),
+    );
     // Proxy-Connection is no standard, but older proxies keep the connection over a login for its sake only.
     Secret::new(format!(
         "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}Proxy-Connection: Keep-Alive\r\nUser-Agent: \
