@@ -50,6 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::callers",
             "agent::connection",
             "agent::credentials",
+            "agent::egress",
             "agent::idempotency",
             "agent::links",
             "agent::mapping",
@@ -77,6 +78,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // Each use of a secret, other than for a call, is recorded.
     ("agent::credentials", &["agent::audit", "agent::store", "agent::upstream"]),
+    // Tunnels are lent to it: it knows no room.
+    ("agent::egress", &[]),
     (
         "agent::front",
         &[
@@ -121,13 +124,24 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::upstream", &[]),
     // The relay.
     ("relay", &["*"]),
-    ("relay::admin", &["relay::enrolment", "relay::registry", "relay::store", "relay::tenancy"]),
+    (
+        "relay::admin",
+        &["relay::egress", "relay::enrolment", "relay::registry", "relay::store", "relay::tenancy"],
+    ),
     ("relay::cli", &["relay::admin", "relay::config"]),
-    ("relay::config", &["relay::ingress", "relay::registry", "relay::tenancy"]),
+    ("relay::config", &["relay::egress", "relay::ingress", "relay::registry", "relay::tenancy"]),
+    ("relay::egress", &["relay::metrics"]),
     ("relay::enrolment", &["relay::registry", "relay::store"]),
     (
         "relay::ingress",
-        &["relay::enrolment", "relay::metrics", "relay::registry", "relay::store", "relay::tenancy"],
+        &[
+            "relay::egress",
+            "relay::enrolment",
+            "relay::metrics",
+            "relay::registry",
+            "relay::store",
+            "relay::tenancy",
+        ],
     ),
     ("relay::metrics", &["relay::registry", "relay::tenancy"]),
     (

@@ -17,8 +17,9 @@ use super::config::Config;
 use super::connection::{self, Connection};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
+use super::egress::Clients;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CredentialRoom, EgressRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
@@ -70,6 +71,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     live.record_in(&audit);
+    let relay = relay(&config)?;
+    let egress = Clients::new(config.egress.clone(), relay.proxy.clone(), clock.clone());
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
         .await
@@ -104,9 +107,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let changes = watch_files(vec![file.to_owned()], POLL_EVERY, &tasks);
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
-    let recorded = audit.clone();
+    let (recorded, out) = (audit.clone(), egress.clone());
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        out.configure(config.egress.clone());
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -126,7 +130,6 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         // Calls are refused as long as it lasts; the agent runs, so that `status` can say so.
         tracing::error!(%fault, "the start is not in the audit");
     }
-    let relay = relay(&config)?;
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
@@ -139,6 +142,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    let tunnels_up = connection.clone();
+    egress.attach(announced.site.as_str(), move || tunnels_up.tunnels());
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -154,6 +159,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         ledger,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
+        egress: EgressRoom::new(egress, clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });

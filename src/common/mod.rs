@@ -5,8 +5,10 @@
 pub mod act_as;
 pub mod backoff;
 pub mod clock;
+pub mod host;
 pub mod ids;
 pub mod limits;
+pub mod pace;
 pub mod problem;
 pub mod report;
 pub mod secret;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod credentials;
+pub mod egress;
 pub mod links;
 mod people;
 pub mod refusals;
@@ -54,6 +55,8 @@ pub trait House: Send + Sync + 'static {
     fn audit(&self) -> &dyn audit::AuditDesk;
     /// The services' secrets.
     fn credentials(&self) -> &dyn credentials::CredentialDesk;
+    /// The way to hosts on the internet.
+    fn egress(&self) -> &dyn egress::EgressDesk;
     /// The store.
     fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.

@@ -26,6 +26,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The way to hosts on the internet.
+    #[serde(default)]
+    pub egress: EgressStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
@@ -125,6 +128,30 @@ pub struct TunnelStatus {
     pub next_try_seconds: Option<u64>,
 }
 
+/// About the way to hosts on the internet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EgressStatus {
+    /// `direct`, `relay` or `proxy`.
+    pub way: String,
+    /// Connections open now.
+    pub connections: u32,
+    /// Bytes both ways since midnight (UTC).
+    pub bytes_today: u64,
+    /// Hosts whose last connection did not come to be.
+    pub unreached: Vec<UnreachedStatus>,
+}
+
+/// A host that was not reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnreachedStatus {
+    /// Its name and port.
+    pub host: String,
+    /// When it was tried last, RFC 3339.
+    pub since: String,
+    /// Why not, and what to do.
+    pub why: String,
+}
+
 /// About one application.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UpstreamStatus {
@@ -222,6 +249,11 @@ impl Status {
         }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        let EgressStatus { way, connections, bytes_today, unreached } = &self.egress;
+        line(format_args!("Egress   {way}, {connections} connections, {bytes_today} B today"));
+        for UnreachedStatus { host: _, since, why } in unreached {
+            line(format_args!("         NOT REACHED, {since}: {why}"));
+        }
         let known = &self.idempotency;
         if known.keys > 0 {
             let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
@@ -332,6 +364,16 @@ mod tests {
                 agent: Some("x".to_owned()),
                 tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
             },
+            egress: EgressStatus {
+                way: "relay".to_owned(),
+                connections: 2,
+                bytes_today: 17,
+                unreached: vec![UnreachedStatus {
+                    host: "login.example.com:443".to_owned(),
+                    since: "2026-01-02T03:04:05Z".to_owned(),
+                    why: "login.example.com:443 is not reached: it is down".to_owned(),
+                }],
+            },
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),
@@ -377,6 +419,8 @@ mod tests {
             "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
+            "Egress   relay, 2 connections, 17 B today",
+            "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

@@ -8,6 +8,7 @@ pub mod caller;
 pub mod check_config;
 pub mod credential;
 pub mod daemon;
+pub mod egress;
 pub mod enrol;
 pub mod link;
 pub mod policy;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 pub use audit::Audit;
 pub use credential::Credential;
+pub use egress::Egress;
 pub use link::Link;
 pub use policy::Policy;
 pub use store::Store;
@@ -78,6 +80,9 @@ pub enum Command {
     /// Who is whom: the people calls are made for, and their accounts.
     #[command(subcommand)]
     Link(Link),
+    /// Try the way to a host on the internet.
+    #[command(subcommand)]
+    Egress(Egress),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod egress;
 mod store;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use http::StatusCode;
 
 use super::admin::audit::AuditDesk;
 use super::admin::credentials::CredentialDesk;
+use super::admin::egress::EgressDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
     AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
@@ -40,6 +42,7 @@ use crate::identity::handshake::messages::Standing;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
 pub use credentials::{CredentialRoom, View};
+pub use egress::EgressRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -68,6 +71,8 @@ pub struct Running {
     pub audit: AuditRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
+    /// The way to hosts on the internet.
+    pub egress: EgressRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -100,6 +105,7 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            egress: self.egress.status(),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
@@ -182,6 +188,10 @@ impl House for Running {
 
     fn credentials(&self) -> &dyn CredentialDesk {
         &self.credentials
+    }
+
+    fn egress(&self) -> &dyn EgressDesk {
+        &self.egress
     }
 
     fn store(&self) -> &dyn StoreDesk {

@@ -2,6 +2,7 @@
 //!
 //! [`dial`] is the entry point. Only what the configuration says counts: `HTTPS_PROXY` and `NO_PROXY` are not read.
 
+mod known;
 mod proxy;
 mod race;
 mod stream;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::common::secret::Secret;
 
+pub use known::{connect_to, is_own, lookup};
 pub use proxy::ProxyFault;
 pub use stream::Prefixed;
 

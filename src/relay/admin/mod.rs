@@ -4,6 +4,7 @@
 //! then what is live. Whoever may only read is turned away by `net::local` ([`MayChange`]).
 
 mod agents;
+mod egress;
 mod sites;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::common::clock::Clock;
 use crate::config::values::WssUrl;
 use crate::identity::keys::Fingerprint;
 use crate::net::local::Refused;
+use crate::relay::egress::Egress;
 use crate::relay::registry::Registry;
 use crate::relay::store::{Store, StoreFault};
 
@@ -28,6 +30,9 @@ pub struct Operations(Arc<Inner>);
 struct Inner {
     store: Store,
     registry: Registry,
+    egress: Egress,
+    /// Held from the change of the store until it is in force, so that two changes come into force in their order.
+    changing_egress: tokio::sync::Mutex<()>,
     clock: Clock,
     public_url: WssUrl,
     fingerprint: Fingerprint,
@@ -38,11 +43,13 @@ impl Operations {
     pub fn new(
         store: Store,
         registry: Registry,
+        egress: Egress,
         clock: Clock,
         public_url: WssUrl,
         fingerprint: Fingerprint,
     ) -> Self {
-        Self(Arc::new(Inner { store, registry, clock, public_url, fingerprint }))
+        let changing_egress = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { store, registry, egress, changing_egress, clock, public_url, fingerprint }))
     }
 }
 
@@ -54,6 +61,9 @@ pub fn routes(operations: Operations) -> Router {
         .route("/sites/{name}/pause", post(sites::pause))
         .route("/sites/{name}/resume", post(sites::resume))
         .route("/sites/{name}/enrol", post(sites::enrol))
+        .route("/sites/{name}/egress", get(egress::list))
+        .route("/sites/{name}/egress/allow", post(egress::allow))
+        .route("/sites/{name}/egress/deny", post(egress::deny))
         .route("/agents", get(agents::list))
         .route("/agents/{id}", get(agents::show))
         .route("/agents/{id}/drain", post(agents::drain))

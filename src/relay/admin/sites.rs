@@ -68,6 +68,7 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 "agents": known.count(),
                 "connected": connected.len(),
                 "calls": calls,
+                "egress": inner.egress.usage(&site.name),
             })
         })
         .collect();
@@ -91,6 +92,7 @@ pub(super) async fn remove(
         return Err(unknown(&name));
     }
     inner.registry.remove_site(&name);
+    inner.egress.forget(&name);
     tracing::info!(site = %name, "a site was removed");
     Ok(Json(json!({ "site": name })))
 }
@@ -165,13 +167,13 @@ pub(super) async fn enrol(
     })))
 }
 
-fn site_name(name: &str) -> Result<SiteName, Refused> {
+pub(super) fn site_name(name: &str) -> Result<SiteName, Refused> {
     name.parse().map_err(|fault: crate::common::ids::NameFault| {
         Refused::new(StatusCode::BAD_REQUEST, fault.to_string())
     })
 }
 
-fn unknown(name: &SiteName) -> Refused {
+pub(super) fn unknown(name: &SiteName) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, format!("there is no site “{name}”"))
         .with_remedy("`outhaul-relay site list` shows all of them; `site add` makes one.")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Agent, Agents, Enrol, Site, show};
+use super::{Agent, Agents, Egress, Enrol, Site, show};
 use crate::common::report::Report;
 use crate::net::local::Client;
 use crate::terminal::{say, say_json};
@@ -45,6 +45,7 @@ async fn site_command(client: &Client, json: bool, site: &Site) -> Result<(), Re
         Site::Resume { name } => {
             (client.post(&format!("/sites/{}/resume", segment(name)), &none).await?, show::site_resumed)
         }
+        Site::Egress(egress) => (egress_command(client, egress).await?, show::egress),
         Site::Enrol(Enrol { name, standby, valid_for }) => {
             let role = if *standby { "standby" } else { "active" };
             let body = json!({ "role": role, "valid_seconds": valid_for.as_secs() });
@@ -53,6 +54,20 @@ async fn site_command(client: &Client, json: bool, site: &Site) -> Result<(), Re
     };
     print(json, &answer, text);
     Ok(())
+}
+
+async fn egress_command(client: &Client, egress: &Egress) -> Result<Value, Report> {
+    let (Egress::Allow { site, .. } | Egress::List { site } | Egress::Deny { site, .. }) = egress;
+    let path = format!("/sites/{}/egress", segment(site));
+    match egress {
+        Egress::Allow { host, .. } => {
+            client.post(&format!("{path}/allow"), &json!({ "host": host.to_string() })).await
+        }
+        Egress::List { .. } => client.get(&path).await,
+        Egress::Deny { host, .. } => {
+            client.post(&format!("{path}/deny"), &json!({ "host": host.to_string() })).await
+        }
+    }
 }
 
 async fn agents_command(client: &Client, json: bool, agents: &Agents) -> Result<(), Report> {
