@@ -14,6 +14,7 @@ mod audit;
 mod cluster;
 mod credentials;
 mod doors;
+mod egress;
 mod faults;
 mod fidelity;
 mod handshake;

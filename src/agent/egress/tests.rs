@@ -18,8 +18,11 @@ async fn server(tasks: &Tasks) -> u16 {
     tasks.spawn_detached(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap_or(b'\n'));
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if head.ends_with(b"\r\n\r\n") {
+                    break;
+                }
             }
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
             drop(stream.write_all(answer).await);
