@@ -54,8 +54,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::idempotency",
             "agent::links",
             "agent::mapping",
+            "agent::pass_through",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -94,6 +96,20 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
+            "agent::upstream",
+        ],
+    ),
+    // Takes the ways that the running agent takes, one step after the other.
+    (
+        "agent::doctor",
+        &[
+            "agent::admin",
+            "agent::cli",
+            "agent::config",
+            "agent::connection",
+            "agent::run",
+            "agent::store",
             "agent::upstream",
         ],
     ),
@@ -110,6 +126,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Reads people from the store, and asks the applications about their credentials.
     ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
+    // Takes the streams that the relay opens, and hands their requests to the front.
+    ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (
@@ -120,6 +138,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod counters;
 pub mod credential;
 pub mod credentials;
+pub mod doctor;
 pub mod egress;
 pub mod enrol;
 pub mod front;
@@ -21,12 +22,14 @@ pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
 pub mod pause;
 pub mod policy;
 pub mod proxy;
 pub mod reload;
 pub mod remembered;
 pub mod run;
+pub mod signed;
 pub mod store;
 pub mod upstream;
 
@@ -58,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Enrol(how) => enrol::enrol(file, how, json),
         Command::Status => ask(file, async |daemon| cli::status::status(daemon, json).await),
         Command::CheckConfig => cli::check_config::check_config(file, json),
+        Command::Doctor => doctor::doctor(file, json),
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),

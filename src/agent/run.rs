@@ -14,7 +14,7 @@ use super::admin;
 use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
-use super::connection::{self, Connection};
+use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::egress::Clients;
@@ -24,17 +24,22 @@ use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
+use super::pass_through::{self, PassThrough};
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
 use super::remembered::Remembered;
+use super::signed::{self, Signing};
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
+use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
-use crate::net::dial::{Proxy, Target};
-use crate::net::reload::{POLL_EVERY, Poke, watch_files};
+use crate::identity::keys::SigningKey;
+use crate::net::dial::{Credentials, Proxy, Scheme, Target};
+use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
+use crate::net::tls::{Certificates, TlsFault};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -78,6 +83,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let signing = signing(&store, clock.clone(), config.signed).await?;
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -89,7 +95,13 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())
+        .signing(signing.clone())
         .linking(desk.clone());
+
+    let passing = match &config.pass_through {
+        Some(wanted) => Some(pass_through(wanted, &front, &clock, &tasks, &tunnels)?),
+        None => None,
+    };
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -108,9 +120,17 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let (recorded, out) = (audit.clone(), egress.clone());
+    let named = passing.clone();
+    let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         out.configure(config.egress.clone());
+        if let Some(passing) = &named {
+            passing.set_names(
+                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
+            );
+        }
+        signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -130,13 +150,14 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         // Calls are refused as long as it lasts; the agent runs, so that `status` can say so.
         tracing::error!(%fault, "the start is not in the audit");
     }
+    let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
         &store,
         &front,
-        announce,
+        &Arrivals { announce, streams },
         clock.clone(),
         &tunnels,
     )
@@ -157,6 +178,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         egress: EgressRoom::new(egress, clock.clone()),
@@ -181,6 +203,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);
+        if let Some(passing) = &passing {
+            passing.counters().register(&registry);
+        }
         let (routes, group) = (metrics::router(registry, house), tasks.clone());
         tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
     }
@@ -211,6 +236,24 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     Ok(())
 }
 
+/// Where callers' TLS that passes the relay ends. Its certificate follows its files.
+fn pass_through(
+    config: &pass_through::Config,
+    front: &Front,
+    clock: &Clock,
+    tasks: &Tasks,
+    tunnels: &Tasks,
+) -> Result<PassThrough, Report> {
+    let pass_through::Files { certificate, private_key } = &config.files;
+    let wrong = |fault: TlsFault| {
+        Report::from_error(Exit::Config, &fault)
+            .with_remedy("It is named in [pass-through] of the configuration.")
+    };
+    let certificates = Certificates::load(certificate, private_key).map_err(wrong)?;
+    keep_certificate(certificates.clone(), certificate.clone(), private_key.clone(), POLL_EVERY, tasks);
+    PassThrough::new(config, certificates, front.clone(), clock.clone(), tunnels.clone()).map_err(wrong)
+}
+
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
@@ -220,10 +263,10 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         Report::from_error(Exit::Config, &fault)
             .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
     })?;
-    let proxy = relay
-        .proxy
-        .as_ref()
-        .map(|proxy| Proxy { address: Target { host: proxy.host.clone(), port: proxy.port }, credentials });
+    let proxy = relay.proxy.as_ref().map(|proxy| Proxy {
+        login: credentials.map(|pair| Credentials::new(Scheme::Basic, pair)),
+        ..Proxy::new(Target { host: proxy.host.clone(), port: proxy.port })
+    });
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,
@@ -268,9 +311,20 @@ fn in_force(config: &Config) -> String {
 
 /// Who signs the audit's heads: this agent, as the relay knows it.
 async fn signer(store: &Store) -> Result<Signer, Report> {
+    let (agent, key) = own_key(store).await?;
+    Ok(Signer { agent, key })
+}
+
+/// Who signs the answers to signed calls: the same.
+async fn signing(store: &Store, clock: Clock, settings: signed::Settings) -> Result<Signing, Report> {
+    let own = own_key(store).await?;
+    Signing::load(store.clone(), clock, own, settings).await.map_err(|fault| fault.report())
+}
+
+async fn own_key(store: &Store) -> Result<(AgentId, SigningKey), Report> {
     let identity = store.identity().await.map_err(|fault| fault.report())?;
     let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
-    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+    Ok((identity.enrolment.agent, identity.key))
 }
 
 /// Tells the relay how the upstreams are, and the audit's head, whenever that changes.

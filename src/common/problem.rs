@@ -84,6 +84,12 @@ codes! {
     AmbiguousPath = "ambiguous-path", BAD_REQUEST, Caller, Never, NotSent, "The path has more than one reading";
     /// No or a wrong caller key.
     CallerUnknown = "caller-unknown", UNAUTHORIZED, Caller, Never, NotSent, "The caller is not known to this site";
+    /// A signed call whose signature is not taken.
+    SignatureInvalid = "signature-invalid", UNAUTHORIZED, Caller, Never, NotSent, "The call's signature is not taken";
+    /// A signed call that came before. What became of the first is not known here.
+    SignatureReplayed = "signature-replayed", UNAUTHORIZED, Caller, Never, OutcomeUnknown, "A call with this signature came before";
+    /// A body that is not the one that was signed.
+    DigestMismatch = "digest-mismatch", BAD_REQUEST, Caller, Never, NotSent, "The body is not the one that was signed";
     /// No rule allows the call.
     PolicyRefused = "policy-refused", FORBIDDEN, Caller, Never, NotSent, "The site's policy does not allow this call";
     /// The caller names a person of a provider that it may not name.

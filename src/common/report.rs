@@ -89,6 +89,16 @@ impl Report {
         self
     }
 
+    /// What happened.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do next, if it says.
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
     /// Which exit code it leads to.
     pub fn exit(&self) -> Exit {
         self.exit

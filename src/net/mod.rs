@@ -2,6 +2,7 @@
 
 pub mod dial;
 pub mod http_client;
+pub mod http_server;
 pub mod listen;
 pub mod local;
 pub mod pages;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -100,6 +100,20 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    upgrade(stream, authority, prefix, software, within).await.map(|(socket, _)| socket)
+}
+
+/// Like [`connect`], and gives the header fields of the 101.
+pub async fn upgrade<S>(
+    stream: S,
+    authority: &str,
+    prefix: &str,
+    software: &'static str,
+    within: Duration,
+) -> Result<(WebSocketStream<S>, HeaderMap), OpenFault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let address = format!("wss://{authority}{prefix}{PATH}");
     let uri: Uri = address.parse().map_err(|_| OpenFault::Address(address.clone()))?;
     let mut request = uri.into_client_request().map_err(|_| OpenFault::Address(address.clone()))?;
@@ -108,7 +122,7 @@ where
     headers.insert(USER_AGENT, HeaderValue::from_static(software));
     let opening = tokio_tungstenite::client_async_with_config(request, stream, Some(agent_config()));
     match tokio::time::timeout(within, opening).await {
-        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Ok((socket, answer))) => Ok((socket, answer.into_parts().0.headers)),
         Ok(Err(error)) => Err(explain(authority, error)),
         Err(_) => Err(OpenFault::TooSlow { host: authority.to_owned(), within }),
     }

@@ -4,11 +4,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::common::host_name::HostName;
 use crate::common::limits::ByteSize;
 use crate::common::report::{Exit, Report};
 use crate::config::diagnose::{Located, Source};
 use crate::config::table::Table;
 use crate::config::values::{ListenAddress, Network, WssUrl};
+use crate::net::http_server;
 use crate::net::tunnel::Settings;
 use crate::relay::egress;
 use crate::relay::ingress::Limits;
@@ -42,6 +44,8 @@ pub struct Config {
     pub waiting: Waiting,
     /// Bounds of a tunnel.
     pub tunnel: Settings,
+    /// `[pass-through] zone`: sites are also `{site}.{zone}`, with TLS that the relay does not end.
+    pub pass_through_zone: Option<HostName>,
     /// How long calls may go on after SIGTERM.
     pub drain_time: Duration,
 }
@@ -133,6 +137,7 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     let egress = read_egress(&mut top.table("egress"));
     let drain_time = table.duration("drain-time", seconds(0)..=minutes(60), seconds(30));
     drop(table);
+    let pass_through_zone = pass_through_zone(top, server.as_ref());
     Some(Config {
         server: server?,
         operator,
@@ -145,8 +150,29 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
         egress,
         waiting,
         tunnel,
+        pass_through_zone,
         drain_time,
     })
+}
+
+/// The relay itself must not be one of the names in it.
+fn pass_through_zone(top: &mut Table<'_>, server: Option<&Server>) -> Option<HostName> {
+    let mut table = top.table("pass-through");
+    let Located { value, at } = table.optional::<Located<HostName>>("zone")?;
+    if let Some(server) = server {
+        let zone = server.zone.to_string();
+        let within = |host: &str| {
+            host.strip_suffix(value.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if within(&zone) || within(&server.public_url.host) {
+            table.source().fault(
+                at,
+                "the relay itself is in this zone, so that its own TLS would not be ended",
+                format!("write one beside or below the zone of [server], as in \"direct.{zone}\""),
+            );
+        }
+    }
+    Some(value)
 }
 
 fn read_server<'d>(table: &mut Table<'d>, source: &'d Source<'d>) -> Option<Server> {
@@ -202,18 +228,29 @@ fn read_limits(table: &mut Table<'_>) -> Limits {
         tls_handshake_time: table.duration("tls-handshake-time", seconds(1)..=minutes(2), seconds(10)),
         agent_handshakes: count(table.integer("agent-handshakes", 1..=100_000, 512)),
         agent_handshake_time: table.duration("agent-handshake-time", seconds(1)..=minutes(2), seconds(15)),
-        head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
-        head_size: table
-            .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
-            .as_usize(),
-        head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+        http: http_server::Limits {
+            head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
+            head_size: table
+                .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
+                .as_usize(),
+            head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+            answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
+            connection_idle_time: table.duration(
+                "connection-idle-time",
+                seconds(1)..=minutes(60),
+                minutes(5),
+            ),
+            http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
+            http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
+        },
         body_size: table.size("body-size", ByteSize(0)..=ByteSize(1 << 50), ByteSize::mib(1024)),
         body_idle_time: table.duration("body-idle-time", seconds(1)..=minutes(60), seconds(30)),
+        pass_through_idle_time: table.duration(
+            "pass-through-idle-time",
+            seconds(10)..=minutes(60),
+            minutes(5),
+        ),
         first_byte_time: table.duration("first-byte-time", seconds(1)..=minutes(60), minutes(3)),
-        answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
-        connection_idle_time: table.duration("connection-idle-time", seconds(1)..=minutes(60), minutes(5)),
-        http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
-        http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
     }
 }
 
@@ -222,7 +259,13 @@ fn read_tenancy(table: &mut Table<'_>) -> tenancy::Limits {
     let rate = table.integer("site-calls-a-second", 1..=1_000_000, 20_000);
     let burst = table.integer("site-burst", 1..=1_000_000, rate);
     let positive = |number: u64| NonZeroU32::new(narrow(number)).unwrap_or(NonZeroU32::MIN);
-    tenancy::Limits { calls_at_once, calls_a_second: positive(rate), burst: positive(burst) }
+    tenancy::Limits {
+        calls_at_once,
+        calls_a_second: positive(rate),
+        burst: positive(burst),
+        connections_at_once: narrow(table.integer("site-connections-at-once", 1..=1_000_000, 512)),
+        connections_a_second: positive(table.integer("site-connections-a-second", 1..=1_000_000, 500)),
+    }
 }
 
 fn read_egress(table: &mut Table<'_>) -> egress::Settings {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outhaul::agent::connection::enrol::{EnrolFault, Enrolled, enrol};
-use outhaul::agent::connection::{Config, Connection, Snapshot};
+use outhaul::agent::connection::{Arrivals, Config, Connection, Snapshot};
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::RequestId;
 use outhaul::common::report::{Exit, Report};
@@ -181,9 +181,10 @@ impl Bench {
         let announce = |head: RequestHead, extensions: &mut http::Extensions| {
             extensions.insert(head.peer);
         };
+        let arrivals = Arrivals { announce, streams: None };
         let clock = Clock::system();
         let connection =
-            Connection::start(config, identity, &store, service, announce, clock, &tasks).unwrap();
+            Connection::start(config, identity, &store, service, &arrivals, clock, &tasks).unwrap();
         Agent { connection, tasks }
     }
 

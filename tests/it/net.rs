@@ -7,7 +7,7 @@ use std::time::Duration;
 use outhaul::common::report::{Exit, Report};
 use outhaul::common::secret::Secret;
 use outhaul::common::tasks::Tasks;
-use outhaul::net::dial::{Proxy, Purpose, Target, dial};
+use outhaul::net::dial::{Credentials, Proxy, Purpose, Scheme, Target, dial};
 use outhaul::net::reload::keep_certificate;
 use outhaul::net::tls::{Certificates, Peer, client_config, connect, server_config};
 use outhaul::net::websocket;
@@ -113,8 +113,8 @@ async fn through_a_proxy_with_and_without_login() {
     })
     .await;
     let with = |credentials: Option<&str>| Proxy {
-        address: at(proxy),
-        credentials: credentials.map(|text| Secret::new(text.to_owned())),
+        login: credentials.map(|text| Credentials::new(Scheme::Basic, Secret::new(text.to_owned()))),
+        ..Proxy::new(at(proxy))
     };
     let mut stream =
         dial(&at(origin), Some(&with(Some("user:pass"))), Purpose::Tunnel, PATIENCE).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_proxy_that_is_slow_dead_or_none_is_named() {
         (endless, "sent a head of more than"),
         (closed, "can't be reached: check `proxy`"),
     ] {
-        let way = Proxy { address: at(proxy), credentials: None };
+        let way = Proxy::new(at(proxy));
         let fault = dial(&target, Some(&way), Purpose::Tunnel, within).await.unwrap_err();
         let text = Report::from_error(Exit::Unavailable, &fault).to_string();
         assert!(text.contains(&format!("the proxy {proxy}")) && text.contains(says), "{text}\n  not: {says}");

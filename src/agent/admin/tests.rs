@@ -14,7 +14,7 @@ use super::status::{
     Status, StoreStatus,
 };
 use super::store::StoreDesk;
-use super::{Answer, CallerLine, House, router};
+use super::{Answer, CallerLine, House, Made, router};
 use crate::agent::audit::{Look, Page, Query};
 use crate::agent::mapping::Mappings;
 use crate::agent::store::Store;
@@ -23,6 +23,7 @@ use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
+use crate::identity::keys::PublicKey;
 use crate::net::local::{Client, Refused, Right, Server};
 
 #[derive(Default)]
@@ -87,7 +88,7 @@ impl House for Doll {
         let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
         self.0.lock().unwrap().1.iter().map(line).collect()
     }
-    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
+    fn add_caller<'a>(&'a self, name: &'a CallerName, public: Option<PublicKey>) -> Answer<'a, Made> {
         let names = &mut self.0.lock().unwrap().1;
         let there = names.iter().any(|known| known == name.as_str());
         if !there {
@@ -97,11 +98,22 @@ impl House for Doll {
             if there {
                 return Err(Refused::new(StatusCode::CONFLICT, "there already"));
             }
-            Ok(Secret::new("ohk_abc_secret".to_owned()))
+            Ok(match public {
+                None => Made::Secret(Secret::new("ohk_abc_secret".to_owned())),
+                Some(_) => Made::Signs("ohs_abc".to_owned()),
+            })
         })
     }
-    fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
-        Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
+    fn rotate_caller<'a>(
+        &'a self,
+        _: &'a CallerName,
+        _: Option<PublicKey>,
+        grace: Duration,
+    ) -> Answer<'a, Made> {
+        Box::pin(async move { Ok(Made::Secret(Secret::new(format!("ohk_{}_secret", grace.as_secs())))) })
+    }
+    fn answers_by(&self) -> PublicKey {
+        PublicKey::from_slice(&[7; 32]).unwrap()
     }
     fn audit(&self) -> &dyn AuditDesk {
         self

@@ -139,6 +139,8 @@ pub struct Facts<'a> {
     pub rule: Option<ByRule<'a>>,
     /// The rule took the relay's word for who calls (`accept-relay-trust`).
     pub relay_trust: bool,
+    /// The key that signed the call.
+    pub signed: Option<&'a str>,
 }
 
 /// The encoded facts of a call, made once and used for both of its records.
@@ -290,6 +292,9 @@ impl Facts<'_> {
         }
         if self.relay_trust {
             writer.plain(",\"trust\":", "accept-relay-trust");
+        }
+        if let Some(key) = self.signed {
+            writer.text(",\"signed\":", key);
         }
         name
     }

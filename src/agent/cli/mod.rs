@@ -62,6 +62,12 @@ pub enum Command {
     Status,
     /// Check the configuration and everything it names, without starting anything.
     CheckConfig,
+    /// Look for what is wrong on the way from the relay to the applications, and say what to do about it.
+    ///
+    /// Takes the way that the agent itself takes: the relay's name, the proxy, TCP, TLS and the WebSocket, up to the
+    /// point where an agent would join; then the applications, the store's key and the clock. Asks the running agent
+    /// for what only it knows, and works without one too. Changes nothing. Ends with 1 if anything failed.
+    Doctor,
     /// Look at the policy: which call may pass, and which line decides.
     #[command(subcommand)]
     Policy(Policy),
@@ -114,10 +120,13 @@ pub struct Enrol {
 /// Callers and their keys.
 #[derive(Debug, Subcommand)]
 pub enum Caller {
-    /// Let a program call this site: makes its key and shows it once.
+    /// Let a program call this site: makes its key and shows it once, or takes the public key that it signs with.
     Add {
         /// A name for it: a-z, 0-9 and -.
         name: String,
+        /// Its Ed25519 public key, in PEM or base64: it has no secret here, and signs each call.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// List the callers; keys are not kept and can't be shown.
     List,
@@ -128,6 +137,9 @@ pub enum Caller {
         /// How long the old key goes on working, such as 1h, so that the program can be changed over.
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         grace: Duration,
+        /// Its new Ed25519 public key, in PEM or base64. Without it the new key is one that is sent along.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// Remove a caller; its key stops working at once.
     Remove {

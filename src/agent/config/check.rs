@@ -5,12 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Config;
+use super::pass_through::uncovered;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::egress::Settings;
 use crate::agent::links;
+use crate::agent::pass_through::{self, Files};
 use crate::agent::store::StoreKeyFault;
 use crate::config::file::read_text;
-use crate::net::tls::Certificates;
+use crate::net::tls::{Certificates, about};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,6 +50,11 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
+        if let Some(pass_through) = &self.pass_through {
+            let Files { certificate, private_key } = &pass_through.files;
+            let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
+            found("pass-through certificate".to_owned(), read.and_then(|read| covers(pass_through, &read)));
+        }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
@@ -81,6 +88,20 @@ fn egress(config: &Config) -> String {
     let hosts: Vec<String> = allow.iter().map(ToString::to_string).collect();
     let to = if hosts.is_empty() { "hosts that other tables name".to_owned() } else { hosts.join(", ") };
     format!("egress ({}, to {to})", way.as_str())
+}
+
+/// Each name must be in the certificate, else its callers refuse it.
+fn covers(config: &pass_through::Config, certificates: &Certificates) -> Result<(), String> {
+    let about = about(&certificates.current()).ok_or("the certificate can't be read")?;
+    let missing: Vec<String> =
+        uncovered(config.names.keys(), &about.names).into_iter().map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the certificate is not for {}: have one issued that names it, or take the name out",
+        missing.join(", ")
+    ))
 }
 
 fn folder(path: &Path) -> Result<(), String> {

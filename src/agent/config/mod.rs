@@ -9,8 +9,10 @@ mod check;
 mod egress;
 mod oauth;
 mod pages;
+mod pass_through;
 mod policy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub metrics: Option<ListenAddress>,
     /// `[pages]`; without it people can't link accounts themselves.
     pub pages: Option<links::Config>,
+    /// `[pass-through]`: names whose callers' TLS ends here.
+    pub pass_through: Option<super::pass_through::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -75,6 +79,8 @@ pub struct Config {
     pub callers: BTreeMap<CallerName, callers::Options>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -129,9 +135,15 @@ impl Config {
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
+            ("pass-through", self.certificate_files() != other.certificate_files()),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+
+    /// Names of pass-through follow the file; the certificate's files are chosen at the start.
+    fn certificate_files(&self) -> Option<&super::pass_through::Files> {
+        self.pass_through.as_ref().map(|pass_through| &pass_through.files)
     }
 
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
@@ -154,9 +166,12 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
+        let relay_host = relay.as_ref().map(|relay| relay.url.host.as_str());
+        let pass_through = pass_through::pass_through(top, relay_host);
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
             upstream::upstreams(top, pages.as_ref());
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
@@ -173,6 +188,7 @@ impl Config {
             admin_socket,
             metrics,
             pages,
+            pass_through,
             log,
             upstreams,
             oauth,
@@ -180,6 +196,7 @@ impl Config {
             client_credentials,
             callers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }

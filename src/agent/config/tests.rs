@@ -109,6 +109,7 @@ fn the_example_names_every_key() {
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("pages", "[pages]\nqqqqqqqq = 1"),
+        ("pass-through", "[pass-through]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {

@@ -7,7 +7,7 @@
 pub mod calls;
 pub mod enrol;
 mod fault;
-mod open;
+pub mod open;
 mod slot;
 mod status;
 
@@ -29,10 +29,11 @@ use crate::config::values::WssUrl;
 use crate::net::dial::Proxy;
 use crate::net::tls::TlsFault;
 use crate::net::tunnel::{Tunnel, TunnelBody};
-use calls::{Announce, Calls};
+use calls::Calls;
 use open::Opener;
 use slot::Slot;
 
+pub use calls::{Arrivals, Streams};
 pub use fault::ConnectFault;
 pub use status::Snapshot;
 
@@ -63,13 +64,13 @@ pub struct Connection {
 
 impl Connection {
     /// Connects, and connects anew whenever a tunnel is lost, until the tasks are told to stop; then lets calls
-    /// under way finish for a while. `announce` puts what the tunnel knows of a call into its extensions.
+    /// under way finish for a while.
     pub fn start<S, B>(
         config: &Config,
         identity: Identity,
         store: &Store,
         service: &S,
-        announce: Announce,
+        arrivals: &Arrivals,
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<Self, TlsFault>
@@ -87,7 +88,8 @@ impl Connection {
         let mut slots = Vec::new();
         for number in 0..config.tunnels.max(1) {
             let shared = Arc::new(status::Shared::new(number));
-            let calls = Calls::new(service.clone(), announce, tasks.clone());
+            let calls =
+                Calls::new(service.clone(), arrivals.clone(), &identity.enrolment.site, tasks.clone());
             let slot = Slot {
                 number,
                 boot,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 
@@ -15,36 +15,55 @@ use crate::identity::encoded::Encoded;
 use crate::identity::handshake::agent::{Distrust, Start, Welcomed, confirm, refused};
 use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{Prefixed, Proxy, Purpose, Target, dial};
-use crate::net::tls::{self, Peer, TlsFault};
-use crate::net::websocket::{self, receive_frame, send_frame};
+use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
+use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
+use crate::net::websocket::{self, OpenFault, receive_frame, send_frame};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
 
+/// TCP to a relay, perhaps through the proxy.
+pub type Reached = Connected;
+/// TLS over it.
+pub type Secured = TlsStream<Reached>;
 /// A socket to a relay.
-pub(super) type Socket = WebSocketStream<TlsStream<Prefixed<TcpStream>>>;
+pub type Socket = WebSocketStream<Secured>;
 
-/// Knows the way to the relay.
-pub(super) struct Opener {
+/// Knows the way to the relay. What looks for faults on that way takes the steps one by one.
+pub struct Opener {
     url: WssUrl,
     proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
 }
 
 impl Opener {
-    pub(super) fn new(config: &Config) -> Result<Self, TlsFault> {
+    /// Reads the authorities.
+    pub fn new(config: &Config) -> Result<Self, TlsFault> {
         let tls = tls::client_config(Peer::Relay, config.ca_file.as_deref())?;
         Ok(Self { url: config.url.clone(), proxy: config.proxy.clone(), tls })
     }
 
     /// TCP, perhaps through the proxy; TLS; WebSocket.
     pub(super) async fn open(&self) -> Result<(Socket, Exporter), ConnectFault> {
-        let target = Target { host: self.url.host.clone(), port: self.url.port };
-        let stream = dial(&target, self.proxy.as_ref(), Purpose::Tunnel, STEP).await?;
-        let stream = tls::connect(Arc::clone(&self.tls), &self.url.host, stream, STEP).await?;
+        let stream = self.secure(self.reach().await?).await?;
         let exporter = Exporter(tls::exporter(stream.get_ref().1)?);
-        let socket = websocket::connect(stream, &self.url.authority(), "", SOFTWARE, STEP).await?;
+        let (socket, _) = self.upgrade(stream).await?;
         Ok((socket, exporter))
+    }
+
+    /// TCP, perhaps through the proxy.
+    pub async fn reach(&self) -> Result<Reached, DialFault> {
+        let target = Target { host: self.url.host.clone(), port: self.url.port };
+        dial(&target, self.proxy.as_ref(), Purpose::Tunnel, STEP).await
+    }
+
+    /// TLS with the relay.
+    pub async fn secure(&self, stream: Reached) -> Result<Secured, HandshakeFault> {
+        tls::connect(Arc::clone(&self.tls), &self.url.host, stream, STEP).await
+    }
+
+    /// The WebSocket, and the header fields of the answer that opened it.
+    pub async fn upgrade(&self, stream: Secured) -> Result<(Socket, HeaderMap), OpenFault> {
+        websocket::upgrade(stream, &self.url.authority(), "", SOFTWARE, STEP).await
     }
 }
 

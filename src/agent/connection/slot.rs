@@ -1,5 +1,6 @@
 //! One tunnel's life: connect, serve, and connect anew, for as long as the agent runs.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,7 @@ impl Slot {
     {
         let stop = self.tasks.token();
         let mut retry = Retry::new(self.clock.now());
+        let mut retired = VecDeque::new();
         loop {
             let attempt = tokio::select! {
                 () = stop.cancelled() => return,
@@ -65,11 +67,14 @@ impl Slot {
             let delay = match attempt.unwrap_or(Err(ConnectFault::TooSlow(ATTEMPT))) {
                 Ok(up) => match self.serve(&up).await {
                     Ended::Stop => return self.finish(&up.tunnel).await,
-                    // The old tunnel finishes what it has; the new one is dialled beside it, at once.
+                    // The old tunnel finishes what it has; the new one is dialled beside it: at once, but for a relay that
+                    // sends away what has hardly come, which would have us dial in a circle.
                     Ended::Draining => {
-                        retry.lost(self.proved(&up), self.clock.now());
-                        self.retire(up.tunnel);
-                        continue;
+                        let now = self.clock.now();
+                        let lasted = self.lasted(&up);
+                        retry.lost(lasted, now);
+                        self.retire(up.tunnel, &mut retired);
+                        if lasted { Duration::ZERO } else { retry.eager(now, rand::random()) }
                     }
                     Ended::Lost(closed) => {
                         let now = self.clock.now();
@@ -162,7 +167,11 @@ impl Slot {
 
     /// Whether a tunnel was good for something: it lasted, or carried a call.
     fn proved(&self, up: &Up) -> bool {
-        self.clock.now().saturating_duration_since(up.since) >= PROVED_AFTER || up.tunnel.stats().opened > 0
+        self.lasted(up) || up.tunnel.stats().opened > 0
+    }
+
+    fn lasted(&self, up: &Up) -> bool {
+        self.clock.now().saturating_duration_since(up.since) >= PROVED_AFTER
     }
 
     /// The agent stops: no new calls, those under way may finish.
@@ -181,8 +190,15 @@ impl Slot {
         let _ = tokio::time::timeout(Duration::from_secs(1), tunnel.closed()).await;
     }
 
-    /// A drained tunnel lives on beside its successor, for a while.
-    fn retire(&self, tunnel: Tunnel) {
+    /// A drained tunnel lives on beside its successor, for a while; of several, the newest.
+    fn retire(&self, tunnel: Tunnel, retired: &mut VecDeque<Tunnel>) {
+        retired.retain(|old| !old.is_closed());
+        retired.push_back(tunnel.clone());
+        if retired.len() > RETIRED
+            && let Some(oldest) = retired.pop_front()
+        {
+            oldest.close(CloseCode::Drained, "drained");
+        }
         let stop = self.tasks.token();
         self.tasks.spawn_detached(async move {
             tokio::select! {
@@ -258,6 +274,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 const PROVED_AFTER: Duration = Duration::from_secs(5);
 const GRACE_AT_STOP: Duration = Duration::from_secs(10);
 const GRACE_AT_DRAIN: Duration = Duration::from_secs(120);
+/// So many drained tunnels of a slot may finish what they have, whatever the relay asks for.
+const RETIRED: usize = 4;
 /// Whatever the relay allows.
 const MAX_STREAMS: u32 = 4096;
 

@@ -35,7 +35,8 @@ impl Opener for Gate {
             match &opened {
                 Ok(_) => lock(&self.inner.book).reached(&host),
                 Err(fault) => {
-                    note(&self.inner, &host, &Report::from_error(Exit::Unavailable, fault).to_string())
+                    let why = Report::from_error(Exit::Unavailable, fault).to_string();
+                    note(&self.inner, &host, &why);
                 }
             }
             opened

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use super::signed::Signed;
 use crate::agent::audit::{As, Audit, ByRule, Facts, Prepared};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Call, Identity, Permit};
@@ -16,6 +17,7 @@ pub(super) fn facts(
     permit: &Permit,
     act_as: Option<&ActAs>,
     credential: Option<&Credential>,
+    signed: Option<&Signed>,
     request: RequestId,
 ) -> Prepared {
     let rule = permit.rule();
@@ -39,6 +41,7 @@ pub(super) fn facts(
         path: Some(permit.path().as_str()),
         rule: Some(ByRule { text: allow, file: &place.file, line: place.line }),
         relay_trust: rule.terms().accept_relay_trust,
+        signed: signed.map(|signed| signed.key_id.as_str()),
     }
     .prepare()
 }
@@ -48,6 +51,7 @@ pub(super) fn refused(
     audit: &Audit,
     call: &Call,
     act_as: Option<&ActAs>,
+    signed: Option<&Signed>,
     request: RequestId,
     problem: &Problem,
 ) {
@@ -59,6 +63,7 @@ pub(super) fn refused(
         upstream: Some(call.upstream.as_str()),
         method: Some(&call.method),
         path: Some(&path),
+        signed: signed.map(|signed| signed.key_id.as_str()),
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);
@@ -79,6 +84,7 @@ pub(super) fn step_refused(
     path: &str,
     caller: &CallerName,
     act_as: Option<&ActAs>,
+    signed: Option<&Signed>,
     request: RequestId,
     problem: &Problem,
 ) {
@@ -88,6 +94,7 @@ pub(super) fn step_refused(
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         method: Some(&Method::POST),
         path: Some(path),
+        signed: signed.map(|signed| signed.key_id.as_str()),
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);

@@ -20,7 +20,7 @@ use super::admin::status::{
     Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
-use super::admin::{Answer, CallerLine, House, KeyLine};
+use super::admin::{Answer, CallerLine, House, KeyLine, Made};
 use super::audit::AuditState;
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
@@ -31,14 +31,15 @@ use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
 use super::reload;
+use super::signed::Signing;
 use super::store::tables::identity::Enrolment;
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
-use crate::common::secret::Secret;
 use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
+use crate::identity::keys::PublicKey;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
 pub use credentials::{CredentialRoom, View};
@@ -67,6 +68,8 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// What answers to signed calls are signed by.
+    pub signing: Signing,
     /// The audit.
     pub audit: AuditRoom,
     /// The services' secrets.
@@ -162,7 +165,8 @@ impl House for Running {
     fn callers(&self) -> Vec<CallerLine> {
         let seconds = |seconds| stamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         let key = |key: ListedKey| KeyLine {
-            id: key.id.to_string(),
+            id: key.id,
+            signs: key.signs,
             created: seconds(key.created),
             expires: key.expires.map(seconds),
             last_used: key.last_used.map(seconds),
@@ -174,12 +178,33 @@ impl House for Running {
         self.callers.list().into_iter().map(line).collect()
     }
 
-    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
-        Box::pin(async { self.callers.add(name).await.map_err(|fault| refused(&fault)) })
+    fn add_caller<'a>(&'a self, name: &'a CallerName, public: Option<PublicKey>) -> Answer<'a, Made> {
+        Box::pin(async move {
+            let made = match public {
+                None => self.callers.add(name).await.map(Made::Secret),
+                Some(public) => self.callers.add_public(name, public).await.map(Made::Signs),
+            };
+            made.map_err(|fault| refused(&fault))
+        })
     }
 
-    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
-        Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
+    fn rotate_caller<'a>(
+        &'a self,
+        name: &'a CallerName,
+        public: Option<PublicKey>,
+        grace: Duration,
+    ) -> Answer<'a, Made> {
+        Box::pin(async move {
+            let made = match public {
+                None => self.callers.rotate(name, grace).await.map(Made::Secret),
+                Some(public) => self.callers.rotate_public(name, public, grace).await.map(Made::Signs),
+            };
+            made.map_err(|fault| refused(&fault))
+        })
+    }
+
+    fn answers_by(&self) -> PublicKey {
+        self.signing.signer().1.public()
     }
 
     fn audit(&self) -> &dyn AuditDesk {
@@ -267,7 +292,7 @@ fn upstream(upstream: &Upstream) -> UpstreamStatus {
 
 fn refused(fault: &CallersFault) -> Refused {
     let status = match fault {
-        CallersFault::Exists(_) => StatusCode::CONFLICT,
+        CallersFault::Exists(_) | CallersFault::Taken(_) => StatusCode::CONFLICT,
         CallersFault::Unknown(_) => StatusCode::NOT_FOUND,
         CallersFault::Full | CallersFault::Grace => StatusCode::UNPROCESSABLE_ENTITY,
         CallersFault::Random(_) | CallersFault::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,5 +1,6 @@
 //! An answer's body on its way to the caller.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -37,6 +38,11 @@ enum Kind {
         pieces: mpsc::Receiver<Piece>,
         ended: bool,
     },
+    /// What was read already, and the rest.
+    Begun {
+        read: VecDeque<Result<Frame<Bytes>, AnswerFault>>,
+        rest: Option<Box<FrontBody>>,
+    },
     Rewritten {
         body: AnswerBody,
         rewriter: Box<Rewriter>,
@@ -62,6 +68,11 @@ impl FrontBody {
     /// What another task reads, piece by piece.
     pub fn handed(pieces: mpsc::Receiver<Piece>) -> Self {
         Kind::Handed { pieces, ended: false }.into()
+    }
+
+    /// What was read of a body already, and its rest.
+    pub fn begun(read: VecDeque<Result<Frame<Bytes>, AnswerFault>>, rest: Option<Self>) -> Self {
+        Kind::Begun { read, rest: rest.map(Box::new) }.into()
     }
 
     /// The same, which completes the record of its call.
@@ -128,6 +139,11 @@ impl Kind {
                     other => return Poll::Ready(other),
                 }
             },
+            Self::Begun { read, rest } => match (read.pop_front(), rest) {
+                (Some(frame), _) => Poll::Ready(Some(frame)),
+                (None, Some(rest)) => Pin::new(rest.as_mut()).poll_frame(context),
+                (None, None) => Poll::Ready(None),
+            },
             Self::Handed { ended: true, .. } => Poll::Ready(None),
             Self::Handed { pieces, ended } => Poll::Ready(match ready!(pieces.poll_recv(context)) {
                 Some(Ok(Some(frame))) => Some(Ok(frame)),
@@ -169,6 +185,7 @@ impl Kind {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Passed { body, .. } => body.is_end_stream(),
+            Self::Begun { read, rest } => read.is_empty() && rest.as_ref().is_none_or(Body::is_end_stream),
             Self::Handed { ended, .. } => *ended,
             // The rewriter may hold something back; only the end itself tells.
             Self::Rewritten { .. } => false,
@@ -179,7 +196,7 @@ impl Kind {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Passed { body, .. } => body.size_hint(),
-            Self::Handed { .. } | Kind::Rewritten { .. } => SizeHint::default(),
+            Self::Begun { .. } | Self::Handed { .. } | Self::Rewritten { .. } => SizeHint::default(),
         }
     }
 }

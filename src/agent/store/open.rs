@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004_links.sql"),
     include_str!("migrations/005_services.sql"),
     include_str!("migrations/006_idempotency.sql"),
+    include_str!("migrations/008_signed.sql"),
 ];
 
 impl Store {
@@ -29,7 +30,19 @@ impl Store {
         Self::open_as(Folder::open(folder)?, source, MIGRATIONS)
     }
 
-    /// The same with this list of migrations.
+    /// Whether there is a store in this folder, and the key opens it. Looks at the key and the keyring only, so that
+    /// it can be asked while another process holds the store.
+    pub fn key_fits(folder: &Path, source: &KeySource) -> Result<bool, StoreFault> {
+        let keys = folder.join(KEYS);
+        let there = keys.try_exists();
+        if !there.map_err(|error| StoreFault::Disk(format!("{}: {error}", keys.display())))? {
+            return Ok(false);
+        }
+        let key = source.read(folder)?;
+        Ok(Keyring::load(&keys, &key)?.is_some())
+    }
+
+    /// Like [`Store::open`], with this list of migrations.
     pub(super) fn open_as(
         folder: Folder,
         source: &KeySource,

@@ -183,6 +183,10 @@ async fn run(watched: Weak<Upstream>, doubt: Arc<Notify>) {
     }
 }
 
+pub(super) async fn ask_all(upstream: &Upstream) {
+    join_all(upstream.nodes.iter().map(|node| ask(upstream, node))).await;
+}
+
 async fn ask(upstream: &Upstream, node: &Node) {
     let verdict = match tokio::time::timeout(patience(&upstream.config), status(upstream, node)).await {
         Ok(verdict) => verdict,

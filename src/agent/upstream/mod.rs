@@ -23,7 +23,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::sync::Notify;
 
 pub use answer::AnswerBody;
-pub use body::{BodyFault, BoxError, Outgoing};
+pub use body::{BodyFault, BoxError, Outgoing, WrongDigest};
 use exchange::{Exchange, Failed, Patience};
 pub use fault::{AnswerFault, SendFault, SetupFault};
 use health::Node;
@@ -118,6 +118,12 @@ impl Upstream {
     /// Each node, for status pages.
     pub fn nodes(&self) -> Vec<NodeReport> {
         self.nodes.iter().map(Node::report).collect()
+    }
+
+    /// Asks every node now, and gives what each is then.
+    pub async fn examine(&self) -> Vec<NodeReport> {
+        health::ask_all(self).await;
+        self.nodes()
     }
 
     /// Kept connections, over all nodes.

@@ -1,22 +1,31 @@
 //! Opening TCP connections: both families, directly or through an HTTP proxy.
 //!
-//! [`dial`] is the entry point. Only what the configuration says counts: `HTTPS_PROXY` and `NO_PROXY` are not read.
+//! [`dial`] is the entry point. Only what its caller says counts: the environment is not read here.
 
+mod exempt;
 mod known;
+mod login;
 mod proxy;
 mod race;
 mod stream;
+mod transport;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::common::secret::Secret;
+use super::tls;
 
+pub use exempt::{Exempt, ExemptFault};
 pub use known::{connect_to, is_own, lookup};
-pub use proxy::ProxyFault;
+pub use login::{Credentials, Login, LoginFault, Scheme};
+pub use proxy::{Challenge, ProxyFault};
 pub use stream::Prefixed;
+pub use transport::Transport;
 
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,9 +41,16 @@ pub struct Target {
 pub struct Proxy {
     /// Where it is.
     pub address: Target,
-    /// `user:password`, for Basic.
-    pub credentials: Option<Secret<String>>,
+    /// How TLS is spoken with the proxy itself, where it is reached over https.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// How to log in at it.
+    pub login: Option<Credentials>,
+    /// Hosts that are reached without it.
+    pub exempt: Vec<Exempt>,
 }
+
+/// A connection as [`dial`] makes it.
+pub type Connected = Prefixed<Transport>;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,33 +113,71 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Connects to `target`, through `proxy` if there is one. `within` bounds each of: resolving and connecting, and
-/// the proxy's answer.
+/// Connects to `target`, through `proxy` if there is one and the target is not exempt. `within` bounds each of:
+/// resolving and connecting, TLS with the proxy, and each answer of the proxy.
 pub async fn dial(
     target: &Target,
     proxy: Option<&Proxy>,
     purpose: Purpose,
     within: Duration,
-) -> Result<Prefixed<TcpStream>, DialFault> {
-    let Some(proxy) = proxy else {
+) -> Result<Connected, DialFault> {
+    let Some(proxy) = proxy.filter(|proxy| !proxy.exempts(target)) else {
         let stream = tcp(target, within).await?;
         prepare(&stream, purpose);
-        return Ok(Prefixed::new(stream, bytes::Bytes::new()));
+        return Ok(Prefixed::new(Transport::Tcp(stream), bytes::Bytes::new()));
     };
-    let fault = |fault| DialFault::Proxy { proxy: proxy.address.clone(), fault: Box::new(fault) };
-    let stream = tcp(&proxy.address, within).await.map_err(|error| fault(ProxyFault::Unreachable(error)))?;
-    prepare(&stream, purpose);
-    match tokio::time::timeout(within, proxy::connect(stream, target, proxy.credentials.as_ref())).await {
-        Ok(connected) => connected.map_err(fault),
-        Err(_) => Err(fault(ProxyFault::TooSlow(within))),
+    let open: proxy::Open<'_, _> = Box::new(|| Box::pin(proxy.open(purpose, within)));
+    let connected = proxy::connect(open, target, proxy.login(), within).await;
+    connected.map_err(|fault| DialFault::Proxy { proxy: proxy.address.clone(), fault: Box::new(fault) })
+}
+
+impl Proxy {
+    /// A proxy that is spoken to in plain HTTP, without a login, for every host.
+    pub fn new(address: Target) -> Self {
+        Self { address, tls: None, login: None, exempt: Vec::new() }
     }
+
+    /// Whether the target is reached without it.
+    pub fn exempts(&self, target: &Target) -> bool {
+        self.exempt.iter().any(|exempt| exempt.covers(target))
+    }
+
+    fn login(&self) -> Box<dyn Login> {
+        match &self.login {
+            Some(credentials) => credentials.login(&self.address.host),
+            None => Box::new(login::Nobody),
+        }
+    }
+
+    async fn open(&self, purpose: Purpose, within: Duration) -> Result<Transport, ProxyFault> {
+        let stream = tcp(&self.address, within).await.map_err(ProxyFault::Unreachable)?;
+        prepare(&stream, purpose);
+        let Some(config) = &self.tls else { return Ok(Transport::Tcp(stream)) };
+        let secured = tls::connect(Arc::clone(config), &self.address.host, stream, within).await;
+        Ok(Transport::Tls(Box::new(secured.map_err(ProxyFault::Tls)?)))
+    }
+}
+
+/// The addresses of a name, in the order in which [`dial`] tries them.
+pub async fn resolve(target: &Target, within: Duration) -> Result<Vec<SocketAddr>, DialFault> {
+    match tokio::time::timeout(within, addresses(target)).await {
+        Ok(addresses) => addresses,
+        Err(_) => Err(DialFault::Resolve {
+            host: target.host.clone(),
+            source: std::io::Error::new(std::io::ErrorKind::TimedOut, "the resolver did not answer in time"),
+        }),
+    }
+}
+
+async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, DialFault> {
+    let resolved = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+    let resolved = resolved.map_err(|source| DialFault::Resolve { host: target.host.clone(), source })?;
+    Ok(race::interleave(resolved))
 }
 
 async fn tcp(target: &Target, within: Duration) -> Result<TcpStream, DialFault> {
     let connecting = async {
-        let resolved = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
-        let resolve = |source| DialFault::Resolve { host: target.host.clone(), source };
-        let addresses = race::interleave(resolved.map_err(resolve)?);
+        let addresses = addresses(target).await?;
         race::connect(&addresses).await.map_err(|source| DialFault::Connect {
             target: target.clone(),
             tried: addresses.len(),

@@ -1,11 +1,13 @@
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::proxy::{MAX_HEAD, connect};
+use super::login::Nobody;
+use super::proxy::{MAX_HEAD, Open, connect};
 use super::race::{first_of, interleave};
-use super::{ProxyFault, Target};
+use super::{Credentials, Login, ProxyFault, Scheme, Target};
 use crate::common::clock::Clock;
 use crate::common::secret::Secret;
 
@@ -54,13 +56,36 @@ async fn when_all_fail_the_last_error_is_told() {
     assert!(none.await.unwrap_err().to_string().contains("no address"));
 }
 
-async fn answered(answer: &[u8], credentials: Option<&str>) -> (Result<Vec<u8>, ProxyFault>, String) {
+/// What becomes of a CONNECT to a proxy that says this, one connection after the other, whatever it is asked.
+async fn conversation(
+    answers: &[&[u8]],
+    credentials: Option<(Scheme, &str)>,
+) -> (Result<Vec<u8>, ProxyFault>, Vec<String>) {
     let target = Target { host: "relay.example".to_owned(), port: 443 };
-    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-    theirs.write_all(answer).await.unwrap();
-    theirs.shutdown().await.unwrap();
-    let credentials = credentials.map(|text| Secret::new(text.to_owned()));
-    let result = match connect(ours, &target, credentials.as_ref()).await {
+    let login: Box<dyn Login> = match credentials {
+        Some((scheme, pair)) => Credentials::new(scheme, Secret::new(pair.to_owned())).login("proxy.example"),
+        None => Box::new(Nobody),
+    };
+    let (far, mut near) = (Arc::new(Mutex::new(Vec::new())), Vec::new());
+    for answer in answers {
+        let (ours, mut theirs) = tokio::io::duplex(512 * 1024);
+        theirs.write_all(answer).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        near.push((ours, theirs));
+    }
+    let mut near = near.into_iter();
+    let kept = Arc::clone(&far);
+    let open: Open<'_, _> = Box::new(move || {
+        let next = near.next();
+        let kept = Arc::clone(&kept);
+        Box::pin(async move {
+            let broken = || ProxyFault::Broken(std::io::Error::other("no further connection was expected"));
+            let (ours, theirs) = next.ok_or_else(broken)?;
+            kept.lock().unwrap().push(theirs);
+            Ok(ours)
+        })
+    });
+    let result = match connect(open, &target, login, Duration::from_secs(5)).await {
         Ok(mut stream) => {
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();
@@ -68,9 +93,18 @@ async fn answered(answer: &[u8], credentials: Option<&str>) -> (Result<Vec<u8>, 
         }
         Err(fault) => Err(fault),
     };
-    let mut request = String::new();
-    theirs.read_to_string(&mut request).await.unwrap();
-    (result, request)
+    let mut requests = Vec::new();
+    for mut theirs in std::mem::take(&mut *far.lock().unwrap()) {
+        let mut request = String::new();
+        theirs.read_to_string(&mut request).await.unwrap();
+        requests.push(request);
+    }
+    (result, requests)
+}
+
+async fn answered(answer: &[u8], credentials: Option<&str>) -> (Result<Vec<u8>, ProxyFault>, String) {
+    let (result, requests) = conversation(&[answer], credentials.map(|pair| (Scheme::Basic, pair))).await;
+    (result, requests.concat())
 }
 
 #[tokio::test]
@@ -87,22 +121,32 @@ async fn a_proxy_that_agrees_gives_all_that_follows_its_head() {
 
 #[tokio::test]
 async fn every_refusal_says_what_to_do() {
-    let ntlm = b"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n";
+    let both = b"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Kerberos\r\n\r\n";
+    let strange = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"a, b\", nonce=x\r\n\r\n";
     let basic = b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic realm=\"x\"\r\nContent-Length: 3\r\n\r\nabc";
     let huge = [b"HTTP/1.1 200 ".as_slice(), &vec![b'x'; MAX_HEAD + 100]].concat();
-    let table: [(&[u8], Option<&str>, &str); 14] = [
-        (basic, None, "set proxy-credentials"),
+    let interim = b"HTTP/1.1 102 Wait\r\n\r\n".repeat(20);
+    let table: [(&[u8], Option<&str>, &str); 18] = [
+        (basic, None, "set proxy-credentials in [relay]"),
         (basic, Some("u:p"), "does not accept the user name"),
-        (ntlm, Some("u:p"), "only Basic"),
-        (ntlm, None, "NTLM, Negotiate"),
+        (
+            both,
+            Some("u:p"),
+            "wants a login by NTLM, Kerberos (407), not by Basic: set proxy-login = \"ntlm\"",
+        ),
+        (both, None, "(407, NTLM, Kerberos): set proxy-credentials and proxy-login = \"ntlm\""),
+        (strange, Some("u:p"), "wants a login by Digest (407), not by Basic: have the relay's host exempted"),
         (b"HTTP/1.1 407 No\r\n\r\n", None, "set proxy-credentials"),
+        (b"HTTP/1.1 407 No\r\n\r\n", Some("u:p"), "does not accept"),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", None, "have CONNECT to that host and port allowed"),
         (b"HTTP/1.1 502 Bad\r\n\r\n<html>", None, "can't reach that host"),
         (b"HTTP/1.1 302 Found\r\n\r\n", None, "login page"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>log in", None, "sent a web page instead"),
         (b"HTTP/1.1 418 Tea\x07pot\r\n\r\n", None, "418 Teapot"),
         (b"SSH-2.0-OpenSSH_9\r\n", None, "does not answer as an HTTP proxy"),
         (b"HTTP/1.1 2x0 Ok\r\n\r\n", None, "does not answer as an HTTP proxy"),
         (&huge, None, "more than 16384 bytes"),
+        (&interim, None, "interim answers (1xx) and no final one"),
         (b"HTTP/1.1 200 OK\r\n", None, "broke the connection off"),
         (b"", None, "broke the connection off"),
     ];
@@ -111,6 +155,66 @@ async fn every_refusal_says_what_to_do() {
         let text = result.unwrap_err().to_string();
         assert!(text.contains(says), "{text}\n  should say: {says}");
     }
+}
+
+/// A challenge in which the server tells no time.
+const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAADAAAAABAgAAASNFZ4mrze8AAAAAAAAAAAAAAAAwAAAA";
+
+fn refusal(fields: &str, body: &str) -> String {
+    format!("HTTP/1.1 407 Login\r\nProxy-Authenticate: {fields}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn the_second_message_of_ntlm_goes_on_the_same_connection_whatever_the_body_was() {
+    let ok = "HTTP/1.1 200 OK\r\n\r\nrest";
+    for (fields, body) in [
+        ("\r\nContent-Length: 5", "<html"),
+        ("\r\nTransfer-Encoding: chunked", "5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\n"),
+        ("\r\nContent-Length: 0\r\nProxy-Connection: Keep-Alive", ""),
+    ] {
+        let first = refusal(&format!("NTLM {CHALLENGE}{fields}"), body);
+        let whole = format!("{first}{ok}");
+        let answers = [whole.as_bytes()];
+        let (result, requests) = conversation(&answers, Some((Scheme::Ntlm, "D\\u:p"))).await;
+        // All was there at once, so bytes lay behind the body: such a connection is not trusted with a login.
+        assert!(matches!(result, Err(ProxyFault::LoginCutOff)), "{fields}: {result:?}");
+        assert_eq!(requests[0].matches("CONNECT").count(), 1, "{requests:?}");
+    }
+    // Ends that can't be found, or come with the connection, cut the login off; and it is said so.
+    for (fields, body) in [
+        ("", "<html>"),
+        ("\r\nContent-Length: 5\r\nConnection: close", "hello"),
+        ("\r\nContent-Length: 5\r\nContent-Length: 6", "hello"),
+        ("\r\nContent-Length: 99999999", "hello"),
+        ("\r\nTransfer-Encoding: chunked", "zz\r\nhello\r\n0\r\n\r\n"),
+        ("\r\nTransfer-Encoding: chunked", "ffffffffffffffff\r\n"),
+        ("\r\nTransfer-Encoding: gzip", "hello"),
+    ] {
+        let first = refusal(&format!("NTLM {CHALLENGE}{fields}"), body);
+        let (result, _) = conversation(&[first.as_bytes()], Some((Scheme::Ntlm, "D\\u:p"))).await;
+        assert!(matches!(result, Err(ProxyFault::LoginCutOff)), "{fields}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn logins_that_lead_nowhere_end() {
+    let bare = refusal("NTLM\r\nContent-Length: 0\r\nConnection: close", "");
+    let answers = [bare.as_bytes(); 5];
+    let (result, requests) = conversation(&answers, Some((Scheme::Ntlm, "D\\u:p"))).await;
+    assert!(result.unwrap_err().to_string().contains("never came, though it was asked for twice"));
+    assert_eq!(requests.len(), 2, "once more, on a new connection");
+    for (token, says) in
+        [("AAAA", "is no NTLM challenge"), ("A", "is no base64"), ("TlRMTVNTUAACAAAA", "is cut short")]
+    {
+        let (result, _) =
+            conversation(&[refusal(&format!("NTLM {token}"), "").as_bytes()], Some((Scheme::Ntlm, "u:p")))
+                .await;
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains(says) && text.contains("proxy-login"), "{text}");
+    }
+    let basic = refusal("Basic realm=x", "");
+    let (result, _) = conversation(&[basic.as_bytes()], Some((Scheme::Ntlm, "u:p"))).await;
+    assert!(result.unwrap_err().to_string().contains("set proxy-login = \"basic\""));
 }
 
 proptest::proptest! {

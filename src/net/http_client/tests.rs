@@ -227,7 +227,7 @@ async fn a_proxy_connects_and_reads_nothing() {
     let server = Server::start(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true).await;
     let (port, asked) = proxy(server.port, &server.tasks).await;
     let address = Target { host: "127.0.0.1".to_owned(), port };
-    let client = server.client(Way::Proxy(Proxy { address, credentials: None }));
+    let client = server.client(Way::Proxy(Proxy::new(address)));
     assert_eq!(client.ask(get(&server.url("/a")), BOUNDS).await.unwrap().body().as_ref(), b"hi");
     let asked = asked.lock().unwrap().remove(0);
     assert!(asked.starts_with(&format!("CONNECT localhost:{} ", server.port)), "{asked}");

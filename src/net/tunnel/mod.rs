@@ -8,6 +8,7 @@ mod bytes;
 mod drive;
 mod exchange;
 mod shared;
+mod splice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use crate::tunnel::session::{Role, Settings};
 pub use body::{BodyFault, TunnelBody};
 pub use bytes::ByteStream;
 pub use exchange::Reply;
+pub use splice::{Patience, SpliceEnd, Spliced, splice};
 
 use shared::Shared;
 
@@ -154,6 +156,11 @@ impl Tunnel {
     /// Neither closed nor draining: new streams may be opened.
     pub fn is_usable(&self) -> bool {
         self.0.lock().session.is_usable()
+    }
+
+    /// The tunnel is over.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().session.is_closed()
     }
 
     /// One more stream may be opened from here now.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod egress;
+mod names;
 mod sites;
 
 use std::sync::Arc;
@@ -12,13 +13,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
+use tokio::sync::Mutex;
 
 use crate::common::clock::Clock;
+use crate::common::host_name::HostName;
+use crate::common::ids::SiteName;
 use crate::config::values::WssUrl;
 use crate::identity::keys::Fingerprint;
 use crate::net::local::Refused;
+use crate::net::tls::Certificates;
 use crate::relay::egress::Egress;
-use crate::relay::registry::Registry;
+use crate::relay::registry::{PassThroughNames, Registry};
 use crate::relay::store::{Store, StoreFault};
 
 pub use agents::overview;
@@ -32,10 +37,35 @@ struct Inner {
     registry: Registry,
     egress: Egress,
     /// Held from the change of the store until it is in force, so that two changes come into force in their order.
-    changing_egress: tokio::sync::Mutex<()>,
+    changing_egress: Mutex<()>,
     clock: Clock,
     public_url: WssUrl,
     fingerprint: Fingerprint,
+    direct: Direct,
+    /// One change of names at a time, in store and memory both.
+    naming: Mutex<()>,
+}
+
+/// What there is to know about names that pass unopened.
+#[derive(Clone)]
+pub struct Direct {
+    /// The names, as connections see them.
+    pub names: PassThroughNames,
+    /// The zone in which the relay itself answers.
+    pub zone: String,
+    /// The certificate with which it does.
+    pub certificates: Arc<Certificates>,
+}
+
+impl Direct {
+    /// The names of a site, the operator's first.
+    fn names_of(&self, site: &SiteName) -> Vec<HostName> {
+        let customers = self.names.customers();
+        let mut own: Vec<HostName> =
+            customers.iter().filter(|(_, of)| *of == site).map(|(name, _)| name.clone()).collect();
+        own.sort();
+        self.names.operator_name(site).into_iter().chain(own).collect()
+    }
 }
 
 impl Operations {
@@ -47,9 +77,19 @@ impl Operations {
         clock: Clock,
         public_url: WssUrl,
         fingerprint: Fingerprint,
+        direct: Direct,
     ) -> Self {
-        let changing_egress = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { store, registry, egress, changing_egress, clock, public_url, fingerprint }))
+        Self(Arc::new(Inner {
+            store,
+            registry,
+            egress,
+            changing_egress: Mutex::default(),
+            clock,
+            public_url,
+            fingerprint,
+            direct,
+            naming: Mutex::default(),
+        }))
     }
 }
 
@@ -64,6 +104,9 @@ pub fn routes(operations: Operations) -> Router {
         .route("/sites/{name}/egress", get(egress::list))
         .route("/sites/{name}/egress/allow", post(egress::allow))
         .route("/sites/{name}/egress/deny", post(egress::deny))
+        .route("/sites/{name}/names", post(names::add))
+        .route("/sites/{name}/names/remove", post(names::remove))
+        .route("/names", get(names::list))
         .route("/agents", get(agents::list))
         .route("/agents/{id}", get(agents::show))
         .route("/agents/{id}/drain", post(agents::drain))

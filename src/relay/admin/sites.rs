@@ -60,7 +60,10 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 .map(|live| live.session.agent)
                 .collect();
             connected.dedup();
-            let calls = inner.registry.site(site.name.as_str()).map_or(0, |site| site.quota().under_way());
+            let known_site = inner.registry.site(site.name.as_str());
+            let (calls, connections) =
+                known_site.map_or((0, 0), |site| (site.quota().under_way(), site.quota().connections()));
+            let names = inner.direct.names_of(&site.name);
             json!({
                 "site": site.name,
                 "created": site.created,
@@ -69,6 +72,8 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 "connected": connected.len(),
                 "calls": calls,
                 "egress": inner.egress.usage(&site.name),
+                "names": names,
+                "connections": connections,
             })
         })
         .collect();
@@ -88,9 +93,11 @@ pub(super) async fn remove(
         return Err(Refused::new(StatusCode::CONFLICT, format!("agents of the site “{name}” are connected"))
             .with_remedy("Stop them first, or add --force to cut them off."));
     }
+    let _one = inner.naming.lock().await;
     if !inner.store.remove_site(name.clone()).await.map_err(|fault| store_failed(&fault))? {
         return Err(unknown(&name));
     }
+    inner.direct.names.remove_site(&name);
     inner.registry.remove_site(&name);
     inner.egress.forget(&name);
     tracing::info!(site = %name, "a site was removed");

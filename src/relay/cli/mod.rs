@@ -83,6 +83,9 @@ pub enum Site {
     /// The hosts that a site may reach through this relay. None unless listed.
     #[command(subcommand)]
     Egress(Egress),
+    /// The names by which callers reach a site with TLS that this relay does not end.
+    #[command(subcommand)]
+    Name(Name),
     /// Make a one-time token by which an agent becomes known, and print the line to run at the site.
     Enrol(Enrol),
 }
@@ -109,6 +112,27 @@ pub enum Egress {
         site: String,
         /// Which host, as it stands in the list.
         host: HostPattern,
+    },
+}
+
+/// A customer's own names.
+#[derive(Debug, Subcommand)]
+pub enum Name {
+    /// Pass connections for a name of the customer's own to a site, unopened.
+    Add {
+        /// Which site.
+        site: String,
+        /// The name, as in jira-api.customer.example.
+        name: String,
+    },
+    /// List the names of all sites.
+    List,
+    /// Pass connections for a name no longer. Those that are open go on.
+    Remove {
+        /// Which site.
+        site: String,
+        /// Which name.
+        name: String,
     },
 }
 

@@ -28,7 +28,8 @@ pub(super) fn site_resumed(answer: &Value) -> String {
 }
 
 pub(super) fn sites(answer: &Value) -> String {
-    let mut rows = vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "EGRESS", "CREATED"])];
+    let mut rows =
+        vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "PASSED", "NAMES", "EGRESS", "CREATED"])];
     for site in list(answer, "sites") {
         let state = if site.get("paused") == Some(&Value::Bool(true)) { "paused" } else { "open" };
         rows.push(vec![
@@ -37,6 +38,8 @@ pub(super) fn sites(answer: &Value) -> String {
             text(site, "agents"),
             text(site, "connected"),
             text(site, "calls"),
+            text(site, "connections"),
+            list(site, "names").len().to_string(),
             site.get("egress").map_or_else(|| "-".to_owned(), bytes),
             time(site.get("created")),
         ]);
@@ -82,6 +85,33 @@ pub(super) fn egress(answer: &Value) -> String {
 fn bytes(usage: &Value) -> String {
     let number = |key: &str| usage.get(key).and_then(Value::as_u64).unwrap_or(0);
     format!("{} B", number("bytes_out").saturating_add(number("bytes_back")))
+}
+
+pub(super) fn name_added(answer: &Value) -> String {
+    let (site, name) = (text(answer, "site"), text(answer, "name"));
+    format!(
+        "Connections for {name} pass unopened to site {site}.\n\
+         Next: the customer sets A and AAAA records of {name} to this relay's addresses (no CNAME), and adds the name \
+         under [pass-through] customer-names at the site."
+    )
+}
+
+pub(super) fn name_removed(answer: &Value) -> String {
+    format!("Connections for {} no longer pass to site {}.", text(answer, "name"), text(answer, "site"))
+}
+
+pub(super) fn names(answer: &Value) -> String {
+    let mut rows = vec![row(&["SITE", "NAME", "LEVEL", "CREATED"])];
+    for name in list(answer, "names") {
+        let created = time(name.get("created"));
+        rows.push(vec![text(name, "site"), text(name, "name"), text(name, "level"), created]);
+    }
+    if rows.len() == 1 {
+        return "There is no name yet.\nNext: outhaul-relay site name add SITE NAME, or [pass-through] zone in the \
+                configuration."
+            .to_owned();
+    }
+    table(&rows)
 }
 
 pub(super) fn enrol(answer: &Value) -> String {
@@ -141,6 +171,9 @@ pub(super) fn agent(answer: &Value) -> String {
     rows.push(vec!["enrolled:".to_owned(), time(answer.get("created"))]);
     if answer.get("revoked_at").is_some_and(Value::is_number) {
         rows.push(vec!["revoked:".to_owned(), time(answer.get("revoked_at"))]);
+    }
+    for name in list(answer, "names").iter().filter_map(Value::as_str) {
+        rows.push(vec!["passes through:".to_owned(), name.to_owned()]);
     }
     for (name, upstream) in answer.get("upstreams").and_then(Value::as_object).into_iter().flatten() {
         let stateless = upstream.get("stateless") == Some(&Value::Bool(true));

@@ -11,11 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::anchor::Keeper;
 use super::connection::{Connection, Socket};
-use super::route::{Host, authority};
+use super::route::Host;
 use crate::common::ids::{AgentId, RequestId, SiteName};
 use crate::common::problem::{Code, Problem};
 use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::PublicKey;
+use crate::net::http_server::checks::authority;
 use crate::net::tls::exporter;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
 use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
@@ -30,7 +31,7 @@ use crate::tunnel::head::BytesHead;
 
 /// Whether a request for the agents' path is meant for the relay, not for a site in host form.
 pub(super) fn is_for_relay(connection: &Connection, request: &Request<Incoming>) -> bool {
-    let authority = authority(request.uri(), request.headers(), connection.http2);
+    let authority = authority(request.uri(), request.headers(), connection.session.http2);
     let host = authority.ok().map(|(_, host)| host);
     host.is_some_and(|host| !matches!(connection.inner.names.host(&host), Host::Site(_)))
 }
@@ -41,7 +42,7 @@ pub(super) fn answer(connection: &Arc<Connection>, mut request: Request<Incoming
     let refuse = |problem: &Problem| problem.to_response(RequestId::generate());
     let upgrade = answer_upgrade(&request).and_then(|response| {
         // HTTP/2 has its own way to open a WebSocket, which agents don't use.
-        if connection.http2 { Err(UpgradeFault::NotAnUpgrade) } else { Ok(response) }
+        if connection.session.http2 { Err(UpgradeFault::NotAnUpgrade) } else { Ok(response) }
     });
     let response = match upgrade {
         Ok(response) => response,
@@ -51,7 +52,7 @@ pub(super) fn answer(connection: &Arc<Connection>, mut request: Request<Incoming
                                 may remove the WebSocket headers."
             );
             let mut response = refuse(&Problem::new(Code::UpgradeRequired, text));
-            if !connection.http2 {
+            if !connection.session.http2 {
                 let headers = response.headers_mut();
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -4,6 +4,7 @@
 //! memory and rebuilt from connects after a start; the store is only read by `relay::mod`, which says which sites
 //! there are. Never looks into a call.
 
+mod names;
 mod site;
 mod status;
 
@@ -22,6 +23,7 @@ use crate::relay::store::Role;
 use crate::relay::tenancy;
 use crate::tunnel::code::{CloseCode, DrainCode};
 
+pub use names::{NameLevel, NamedSite, PassThroughNames};
 pub use site::{Found, Missing, Site};
 pub use status::{AgentStatus, Health, UpstreamStatus};
 
@@ -234,9 +236,11 @@ impl<L: Line> Registry<L> {
         sessions
     }
 
-    /// How many calls are under way at the whole relay.
+    /// How many calls and passed connections are under way at the whole relay.
     pub fn calls_under_way(&self) -> u64 {
-        self.all_sites().iter().map(|site| u64::from(site.quota().under_way())).sum()
+        let under_way =
+            |quota: &tenancy::Quota| u64::from(quota.under_way()) + u64::from(quota.connections());
+        self.all_sites().iter().map(|site| under_way(site.quota())).sum()
     }
 
     fn fresh_site(&self, name: SiteName, expected: bool) -> Site<L> {

@@ -7,4 +7,5 @@ pub mod identity;
 pub mod joins;
 pub mod links;
 pub mod mappings;
+pub mod nonces;
 pub mod services;
