@@ -25,14 +25,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
+    // What comes of an order is recorded.
+    ("agent::acme", &["agent::audit", "agent::egress", "agent::store"]),
     // What is asked of these rooms, and their answers, have one definition.
-    ("agent::admin", &["agent::audit", "agent::mapping"]),
+    ("agent::admin", &["agent::acme", "agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
         "agent::cli",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::audit",
             "agent::config",
@@ -46,6 +49,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::acme",
             "agent::audit",
             "agent::callers",
             "agent::connection",
@@ -104,6 +108,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::doctor",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::cli",
             "agent::config",
@@ -128,6 +133,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::metrics", &["agent::admin", "agent::counters"]),
     // Takes the streams that the relay opens, and hands their requests to the front.
     ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
+    // Where TLS ends, and where its certificates come from.
+    ("agent::passing", &["*"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (

@@ -48,6 +48,11 @@ struct Upstream {
     upstream: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: String,
+}
+
 #[derive(Default)]
 struct States {
     paused: Gauge,
@@ -56,9 +61,11 @@ struct States {
     remembered_keys: Gauge,
     remembered_bytes: Gauge,
     connected: Family<Slot, Gauge>,
-    bound: Family<Slot, Gauge>,
+    inspected: Family<Slot, Gauge>,
     round_trip: Family<Slot, Gauge<f64, AtomicU64>>,
     upstream_up: Family<Upstream, Gauge>,
+    certificate_ends: Family<Name, Gauge>,
+    certificate_failures: Family<Name, Gauge>,
 }
 
 impl States {
@@ -78,10 +85,15 @@ impl States {
         let help = "Bytes of their answers that are kept";
         registry.register("idempotency_answer_bytes", help, states.remembered_bytes.clone());
         registry.register("tunnel_connected", "1 while calls can come in", states.connected.clone());
-        let help = "1 if the handshake was bound to the TLS connection, 0 if something opens it on the way";
-        registry.register("tunnel_bound", help, states.bound.clone());
+        let help =
+            "1 if something opens the TLS connection on the way and the tunnel runs in TLS inside, 0 if not";
+        registry.register("tunnel_inspected", help, states.inspected.clone());
         registry.register("tunnel_round_trip_seconds", "Last measured", states.round_trip.clone());
         registry.register("upstream_up", "1 if any node answers", states.upstream_up.clone());
+        let help = "When the certificate ends, in seconds since 1970; 0 while there is none";
+        registry.register("certificate_ends_seconds", help, states.certificate_ends.clone());
+        let help = "Orders for a certificate that failed since the last one that did not";
+        registry.register("certificate_failures", help, states.certificate_failures.clone());
         states
     }
 
@@ -91,17 +103,23 @@ impl States {
         self.config_bad.set(status.config.error.is_some().into());
         self.remembered_keys.set(i64::try_from(status.idempotency.keys).unwrap_or(i64::MAX));
         self.remembered_bytes.set(i64::try_from(status.idempotency.answer_bytes).unwrap_or(i64::MAX));
-        self.bound.clear();
+        self.inspected.clear();
         self.round_trip.clear();
         for tunnel in &status.relay.tunnels {
             let slot = Slot { slot: tunnel.slot };
             self.connected.get_or_create(&slot).set(tunnel.connected.into());
-            if let Some(bound) = tunnel.bound.filter(|_| tunnel.connected) {
-                self.bound.get_or_create(&slot).set(bound.into());
+            if tunnel.connected {
+                self.inspected.get_or_create(&slot).set(tunnel.is_inspected().into());
             }
             if let Some(milliseconds) = tunnel.round_trip_ms {
                 self.round_trip.get_or_create(&slot).set(milliseconds / 1000.0);
             }
+        }
+        for line in status.certificates.iter().flat_map(|report| &report.certificates) {
+            let name = Name { name: line.name.clone() };
+            let ends = i64::try_from(line.ends_at.unwrap_or(0)).unwrap_or(i64::MAX);
+            self.certificate_ends.get_or_create(&name).set(ends);
+            self.certificate_failures.get_or_create(&name).set(line.failures.into());
         }
         // A reload may have taken some away.
         self.upstream_up.clear();

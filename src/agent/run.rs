@@ -19,12 +19,12 @@ use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::egress::Clients;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, EgressRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, EgressRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
-use super::pass_through::{self, PassThrough};
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
@@ -37,9 +37,7 @@ use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::keys::SigningKey;
-use crate::net::dial::{Credentials, Proxy, Scheme, Target};
-use crate::net::reload::{POLL_EVERY, Poke, keep_certificate, watch_files};
-use crate::net::tls::{Certificates, TlsFault};
+use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -98,10 +96,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .signing(signing.clone())
         .linking(desk.clone());
 
-    let passing = match &config.pass_through {
-        Some(wanted) => Some(pass_through(wanted, &front, &clock, &tasks, &tunnels)?),
-        None => None,
-    };
+    let acme = passing::acme(&config, &store, &audit, &egress, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -165,6 +161,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let connection = Arc::new(connection);
     let tunnels_up = connection.clone();
     egress.attach(announced.site.as_str(), move || tunnels_up.tunnels());
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -173,6 +172,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
@@ -180,6 +180,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         ledger,
         signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         egress: EgressRoom::new(egress, clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
@@ -236,43 +237,16 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     Ok(())
 }
 
-/// Where callers' TLS that passes the relay ends. Its certificate follows its files.
-fn pass_through(
-    config: &pass_through::Config,
-    front: &Front,
-    clock: &Clock,
-    tasks: &Tasks,
-    tunnels: &Tasks,
-) -> Result<PassThrough, Report> {
-    let pass_through::Files { certificate, private_key } = &config.files;
-    let wrong = |fault: TlsFault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named in [pass-through] of the configuration.")
-    };
-    let certificates = Certificates::load(certificate, private_key).map_err(wrong)?;
-    keep_certificate(certificates.clone(), certificate.clone(), private_key.clone(), POLL_EVERY, tasks);
-    PassThrough::new(config, certificates, front.clone(), clock.clone(), tunnels.clone()).map_err(wrong)
-}
-
 /// How to reach the relay.
 pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
     let relay = &config.relay;
-    let credentials =
-        relay.proxy_credentials.as_ref().map(crate::config::values::SecretRef::read).transpose();
-    let credentials = credentials.map_err(|fault| {
-        Report::from_error(Exit::Config, &fault)
-            .with_remedy("It is named by proxy-credentials in [relay] and must hold user:password.")
-    })?;
-    let proxy = relay.proxy.as_ref().map(|proxy| Proxy {
-        login: credentials.map(|pair| Credentials::new(Scheme::Basic, pair)),
-        ..Proxy::new(Target { host: proxy.host.clone(), port: proxy.port })
-    });
+    let ca_file = relay.ca_file.as_deref();
+    let proxy = relay.proxy.as_ref().map(|proxy| proxy.ready(ca_file)).transpose()?.flatten();
     Ok(connection::Config {
         url: relay.url.clone(),
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 

@@ -63,6 +63,15 @@ impl HostPort {
     }
 }
 
+impl HostPort {
+    /// The host and port of an `https://` URL; `None` if it has none, or another scheme.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let uri: http::Uri = url.parse().ok().filter(|uri: &http::Uri| uri.scheme_str() == Some("https"))?;
+        let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+        Self::new(host, uri.port_u16().unwrap_or(443)).ok()
+    }
+}
+
 impl HostPattern {
     /// Whether the entry lets this host be reached.
     pub fn matches(&self, target: &HostPort) -> bool {
@@ -272,6 +281,18 @@ mod tests {
             &longer,
         ] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_names_its_host() {
+        let of = |url: &str| HostPort::of_url(url).map(|host| host.to_string());
+        assert_eq!(of("https://CA.example/dir").as_deref(), Some("ca.example:443"));
+        assert_eq!(of("https://[2001:db8::1]:14000/dir").as_deref(), Some("[2001:db8::1]:14000"));
+        for none in
+            ["http://ca.example/", "ca.example:443", "/dir", "https://ca_1.example/", "https://ca.example:0/"]
+        {
+            assert_eq!(of(none), None, "{none}");
         }
     }
 

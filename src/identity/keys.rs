@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::encoded::{Encoded, EncodingFault};
 use crate::common::secret::Secret;
+use crate::net::inner_tls::Identity;
 
 /// The public half of a key: what the other side pins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -178,6 +179,18 @@ const fn y(first: u8, between: u8, last: u8) -> [u8; 32] {
 
 /// No key file is longer.
 const MAX_FILE: usize = 4096;
+
+/// In a TLS handshake it signs what no proof of ours can be: 64 spaces and a context come first (RFC 8446, section
+/// 4.4.3), while our own signatures are over 32 bytes.
+impl Identity for SigningKey {
+    fn public(&self) -> [u8; 32] {
+        *self.public.as_bytes()
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Self::sign(self, message).0
+    }
+}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

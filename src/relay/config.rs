@@ -32,8 +32,6 @@ pub struct Config {
     pub state: PathBuf,
     /// What is logged.
     pub log: Log,
-    /// Whether agents may connect whose TLS is opened on the way.
-    pub allow_unbound: bool,
     /// Bounds of connections and calls.
     pub limits: Limits,
     /// Bounds of a site.
@@ -116,7 +114,12 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     let admin_socket = top.table("admin").or("socket", PathBuf::from("/run/outhaul-relay/admin.sock"));
     let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-relay"));
     let log = read_log(&mut top.table("log"), source);
-    let allow_unbound = top.table("agents").or("allow-unbound", false);
+    if top.has("agents") {
+        top.table("agents").retired(
+            "allow-unbound",
+            "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+        );
+    }
     let mut table = top.table("limits");
     let limits = read_limits(&mut table);
     let tenancy = read_tenancy(&mut table);
@@ -144,7 +147,6 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
         admin_socket,
         state,
         log: log?,
-        allow_unbound,
         limits,
         tenancy,
         egress,

@@ -186,13 +186,7 @@ impl Relay {
             "admin socket",
             async move { admin_socket.serve(admin::routes(operations), &group).await },
         );
-        let gate = Gate {
-            store,
-            key: Arc::new(key),
-            clock: clock.clone(),
-            allow_unbound: config.allow_unbound,
-            tunnel: config.tunnel.clone(),
-        };
+        let gate = Gate { store, key: Arc::new(key), clock: clock.clone(), tunnel: config.tunnel.clone() };
         let ingress = Ingress::new(Parts {
             names: Names { zone: server.zone.clone(), public: server.public_url.host.clone(), direct },
             limits: config.limits.clone(),

@@ -8,6 +8,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;
@@ -30,6 +31,7 @@ mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
+mod proxies;
 mod proxy;
 mod relay;
 mod rivals;

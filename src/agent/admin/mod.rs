@@ -4,9 +4,11 @@
 //! `net::local`, which says who may change things.
 
 pub mod audit;
+pub mod certificates;
 pub mod credentials;
 pub mod egress;
 pub mod links;
+pub mod pass_through;
 mod people;
 pub mod refusals;
 mod routes;
@@ -61,6 +63,8 @@ pub trait House: Send + Sync + 'static {
     fn answers_by(&self) -> PublicKey;
     /// The audit.
     fn audit(&self) -> &dyn audit::AuditDesk;
+    /// The certificates by ACME.
+    fn certificates(&self) -> &dyn certificates::CertificateDesk;
     /// The services' secrets.
     fn credentials(&self) -> &dyn credentials::CredentialDesk;
     /// The way to hosts on the internet.

@@ -33,6 +33,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/callers", get(callers).post(add))
         .route("/callers/{name}", delete(remove))
         .route("/callers/{name}/rotate", post(rotate))
+        .merge(super::certificates::routes())
         .merge(super::credentials::routes())
         .merge(super::egress::routes())
         .merge(super::store::routes())

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::pass_through::PassThroughStatus;
+use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
 /// The whole picture.
@@ -29,6 +31,9 @@ pub struct Status {
     /// The way to hosts on the internet.
     #[serde(default)]
     pub egress: EgressStatus,
+    /// The names whose callers' TLS ends here.
+    #[serde(default)]
+    pub pass_through: PassThroughStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
@@ -44,6 +49,9 @@ pub struct Status {
     /// What it records.
     #[serde(default)]
     pub audit: AuditStatus,
+    /// The certificates by ACME, where any are ordered.
+    #[serde(default)]
+    pub certificates: Option<CertificatesReport>,
 }
 
 /// About the audit.
@@ -116,8 +124,11 @@ pub struct TunnelStatus {
     pub since: Option<String>,
     /// `active` or `standby`, as the relay says.
     pub role: Option<String>,
-    /// Whether the handshake was bound to the TLS connection.
-    pub bound: Option<bool>,
+    /// `direct`: bound to the TLS connection. `inner-tls`: something opens that one, and this tunnel runs in a TLS
+    /// session of its own inside.
+    pub binding: Option<String>,
+    /// The certificate that the agent was shown on the TLS connection.
+    pub outer: Option<OuterStatus>,
     /// Milliseconds there and back.
     pub round_trip_ms: Option<f64>,
     /// Streams open now.
@@ -126,6 +137,23 @@ pub struct TunnelStatus {
     pub error: Option<String>,
     /// Seconds until the next try.
     pub next_try_seconds: Option<u64>,
+    /// How many connections of this tunnel were lost since the agent started.
+    #[serde(default)]
+    pub losses: u64,
+    /// When and why the last one was.
+    #[serde(default)]
+    pub last_loss: Option<String>,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterStatus {
+    /// Whom it names.
+    pub subject: String,
+    /// Whose it is.
+    pub issuer: String,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub sha256: String,
 }
 
 /// About the way to hosts on the internet.
@@ -224,12 +252,19 @@ impl Status {
         for tunnel in &relay.tunnels {
             line(format_args!("  tunnel {}  {}", tunnel.slot, tunnel.text()));
         }
-        if relay.tunnels.iter().any(|tunnel| tunnel.bound == Some(false)) {
+        if let Some(tunnel) = relay.tunnels.iter().find(|tunnel| tunnel.is_inspected()) {
             line(format_args!(
-                "  UNBOUND: something between agent and relay opens the TLS connection and can read and change \
-                 what passes.\n  It is let through because of `allow-unbound`; better exempt the relay's host \
-                 from TLS inspection."
+                "  TLS IS INSPECTED: something between agent and relay opens the TLS connection. It sees that agent and \
+                 relay talk,\n  when and how much; what they say goes through a TLS session inside, which it can't open."
             ));
+            if let Some(outer) = &tunnel.outer {
+                line(format_args!("    certificate  {}", outer.subject));
+                line(format_args!("    issued by    {}", outer.issuer));
+                line(format_args!("    SHA-256      {}", outer.sha256));
+            }
+        }
+        for passed in self.pass_through.lines() {
+            line(format_args!("{passed}"));
         }
         line(format_args!("\nUpstreams"));
         for upstream in &self.upstreams {
@@ -261,6 +296,9 @@ impl Status {
                 "Keys     {} of {} remembered, answers of {} of {}",
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
+        }
+        for words in self.certificates.iter().flat_map(certificate_lines) {
+            line(format_args!("{words}"));
         }
         line(format_args!("Audit    {} records", self.audit.number));
         if let Some(error) = &self.audit.error {
@@ -302,7 +340,33 @@ impl Status {
     }
 }
 
+/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
+fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(failure) = &report.account_error {
+        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
+        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+    }
+    for line in &report.certificates {
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
+        let pin = line.pin.as_deref().unwrap_or("no key");
+        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
+        if let Some(failure) = &line.error {
+            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
+            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+        }
+    }
+    lines
+}
+
 impl TunnelStatus {
+    /// Whether something opens its TLS connection.
+    pub fn is_inspected(&self) -> bool {
+        self.connected && self.binding.as_deref() == Some("inner-tls")
+    }
+
     fn text(&self) -> String {
         if !self.connected {
             let error = self.error.as_deref().unwrap_or("connecting");
@@ -316,15 +380,19 @@ impl TunnelStatus {
         if let Some(role) = &self.role {
             let _ = write!(text, ", {role}");
         }
-        match self.bound {
-            Some(true) => text.push_str(", bound to its TLS connection"),
-            Some(false) => text.push_str(", UNBOUND"),
-            None => {}
+        if self.is_inspected() {
+            text.push_str(", INNER TLS");
+        } else if self.binding.is_some() {
+            text.push_str(", bound to its TLS connection");
         }
         if let Some(round_trip) = self.round_trip_ms {
             let _ = write!(text, ", round trip {round_trip:.1} ms");
         }
         let _ = write!(text, ", {} streams", self.streams);
+        if let Some(last) = &self.last_loss {
+            let times = if self.losses == 1 { "once".to_owned() } else { format!("{} times", self.losses) };
+            let _ = write!(text, "\n            lost {times} before; last at {last}");
+        }
         text
     }
 }
@@ -334,16 +402,23 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        let tunnel = |slot, connected, bound| TunnelStatus {
+        let tunnel = |slot, connected, binding: Option<&str>| TunnelStatus {
             slot,
             connected,
             since: Some("2026-01-02T03:04:05Z".to_owned()),
             role: Some("active".to_owned()),
-            bound,
+            binding: binding.map(str::to_owned),
+            outer: binding.map(|_| OuterStatus {
+                subject: "CN=relay.example.com".to_owned(),
+                issuer: "CN=Corp inspection".to_owned(),
+                sha256: "ab".repeat(32),
+            }),
             round_trip_ms: Some(1.25),
             streams: 3,
             error: (!connected).then(|| "connection refused".to_owned()),
             next_try_seconds: Some(7),
+            losses: 2,
+            last_loss: Some("2026-01-02T03:04:05Z, cut off".to_owned()),
         };
         Status {
             version: "0.1.0".to_owned(),
@@ -362,7 +437,7 @@ mod tests {
                 url: "wss://relay.example.com".to_owned(),
                 site: Some("acme".to_owned()),
                 agent: Some("x".to_owned()),
-                tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
+                tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
             egress: EgressStatus {
                 way: "relay".to_owned(),
@@ -374,6 +449,7 @@ mod tests {
                     why: "login.example.com:443 is not reached: it is down".to_owned(),
                 }],
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),
@@ -398,6 +474,7 @@ mod tests {
                 lost: 4,
                 ..AuditStatus::default()
             },
+            certificates: None,
         }
     }
 
@@ -406,7 +483,9 @@ mod tests {
         let text = status().text();
         for word in [
             "PAUSED",
-            "UNBOUND",
+            "TLS IS INSPECTED",
+            "certificate  CN=relay.example.com",
+            "issued by    CN=Corp inspection",
             "2 rules, 1 that deny",
             "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
@@ -416,7 +495,8 @@ mod tests {
             "4 records are lost",
             "COMES FROM THE ENVIRONMENT",
             "MEMORY NOT CLOSED",
-            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
+            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, INNER TLS, round trip 1.2 ms, 3 streams",
+            "lost 2 times before; last at 2026-01-02T03:04:05Z, cut off",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
             "Egress   relay, 2 connections, 17 B today",
@@ -436,11 +516,11 @@ mod tests {
         status.process.closed = true;
         status.config.restart_needed.clear();
         status.relay.tunnels.truncate(1);
-        status.relay.tunnels[0].bound = Some(true);
+        status.relay.tunnels[0].binding = Some("direct".to_owned());
         let text = status.text();
         assert!(
             !text.contains("PAUSED")
-                && !text.contains("UNBOUND")
+                && !text.contains("INSPECTED")
                 && !text.contains("RECORD CAN")
                 && !text.contains("NEEDED"),
             "{text}"

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use tower_service::Service as _;
 
 use super::audit::{Action, AuditDesk, LookAsk};
+use super::certificates::{Asked, CertificateDesk, NewKeyPin};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
 use super::egress::{EgressDesk, Reached};
+use super::pass_through::PassThroughStatus;
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
     AuditStatus, ConfigStatus, EgressStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus,
@@ -15,6 +17,7 @@ use super::status::{
 };
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, Made, router};
+use crate::agent::acme::CertificatesReport;
 use crate::agent::audit::{Look, Page, Query};
 use crate::agent::mapping::Mappings;
 use crate::agent::store::Store;
@@ -51,12 +54,14 @@ impl House for Doll {
                 tunnels: Vec::new(),
             },
             egress: EgressStatus::default(),
+            pass_through: PassThroughStatus::default(),
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
             idempotency: IdempotencyStatus::default(),
             store: StoreStatus::default(),
             audit: AuditStatus::default(),
+            certificates: None,
         }
     }
     fn pause(&self) -> Result<(), Refused> {
@@ -118,6 +123,9 @@ impl House for Doll {
     fn audit(&self) -> &dyn AuditDesk {
         self
     }
+    fn certificates(&self) -> &dyn CertificateDesk {
+        self
+    }
     fn credentials(&self) -> &dyn CredentialDesk {
         self
     }
@@ -165,6 +173,19 @@ impl AuditDesk for Doll {
         .join(" ");
         self.1.lock().unwrap().push(line);
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl CertificateDesk for Doll {
+    fn report(&self) -> Option<CertificatesReport> {
+        None
+    }
+    fn renew(&self, name: Option<&str>) -> Result<Asked, Refused> {
+        Ok(Asked { name: name.unwrap_or_default().to_owned(), ended: 3 })
+    }
+    fn rotate_key<'a>(&'a self, name: Option<&'a str>) -> Answer<'a, NewKeyPin> {
+        let name = name.unwrap_or_default().to_owned();
+        Box::pin(async { Ok(NewKeyPin { name, next_pin: "sha256//x".to_owned() }) })
     }
 }
 

@@ -62,6 +62,12 @@ events! {
     Pause = "pause";
     /// Calls pass again.
     Resume = "resume";
+    /// A certificate came from its authority.
+    CertificateIssued = "certificate-issued";
+    /// A new certificate was asked for by hand.
+    CertificateRenewal = "certificate-renewal";
+    /// A new key was made for a name's next certificate.
+    CertificateKey = "certificate-key";
     /// The configuration was read again.
     Reload = "reload";
     /// A backup of the store was made.

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod certificate;
 pub mod check_config;
 pub mod credential;
 pub mod daemon;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use audit::Audit;
+pub use certificate::Certificate;
 pub use credential::Credential;
 pub use egress::Egress;
 pub use link::Link;
@@ -80,6 +82,12 @@ pub enum Command {
     /// The secrets of the accounts that calls are made as.
     #[command(subcommand)]
     Credential(Credential),
+    /// Show the certificates that come by ACME: names, end, key pins, the CAA lines to set.
+    Certificate {
+        /// What to do instead of showing them.
+        #[command(subcommand)]
+        what: Option<Certificate>,
+    },
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Config;
 use super::pass_through::uncovered;
+use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::egress::Settings;
 use crate::agent::links;
@@ -33,7 +34,7 @@ impl Config {
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
-        if let Some(place) = &self.relay.proxy_credentials {
+        if let Some(place) = self.relay.proxy.as_ref().and_then(|proxy| proxy.credentials.as_ref()) {
             let read = place.read().map_err(|fault| fault.to_string()).and_then(|secret| {
                 let pair = secret.expose().split_once(':').is_some_and(|(user, _)| !user.is_empty());
                 pair.then_some(()).ok_or_else(|| format!("{place} must hold user:password on one line"))
@@ -50,10 +51,21 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
-        if let Some(pass_through) = &self.pass_through {
-            let Files { certificate, private_key } = &pass_through.files;
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
             let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
-            found("pass-through certificate".to_owned(), read.and_then(|read| covers(pass_through, &read)));
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
+        }
+        if let Some(acme) = &self.acme {
+            if let Some(path) = &acme.ca_file {
+                found("pass-through acme ca-file".to_owned(), certificates(path));
+            }
+            if let Some(external) = &acme.external_account {
+                let read = acme::hmac_key(external).map(|_| ()).map_err(|fault| fault.to_string());
+                found("pass-through acme external-account".to_owned(), read);
+            }
         }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {

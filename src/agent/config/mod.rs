@@ -4,6 +4,7 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod acme;
 mod audit;
 mod check;
 mod egress;
@@ -11,6 +12,7 @@ mod oauth;
 mod pages;
 mod pass_through;
 mod policy;
+mod proxy;
 mod service;
 mod signed;
 mod store;
@@ -38,8 +40,10 @@ use crate::common::report::Report;
 use crate::config::diagnose::{Located, Source, Span};
 use crate::config::table::Table;
 use crate::config::value::FromValue;
-use crate::config::values::{HttpBase, HttpScheme, ListenAddress, SecretRef, WssUrl};
+use crate::config::values::{ListenAddress, WssUrl};
 use crate::telemetry::logging::Format;
+
+pub use proxy::{Place, Proxy};
 
 /// Where the file lies unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/outhaul/agent.toml";
@@ -65,6 +69,8 @@ pub struct Config {
     pub pages: Option<links::Config>,
     /// `[pass-through]`: names whose callers' TLS ends here.
     pub pass_through: Option<super::pass_through::Config>,
+    /// `[pass-through.acme]`: from whom their certificates come.
+    pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -90,16 +96,12 @@ pub struct Config {
 pub struct Relay {
     /// `url`.
     pub url: WssUrl,
-    /// `proxy`: an HTTP proxy to go through.
-    pub proxy: Option<HttpBase>,
-    /// `proxy-credentials`: `user:password` for it.
-    pub proxy_credentials: Option<SecretRef>,
+    /// `proxy`: an HTTP proxy to go through, and all that belongs to it.
+    pub proxy: Option<Proxy>,
     /// `ca-file`: further authorities to trust.
     pub ca_file: Option<PathBuf>,
     /// `tunnels`: how many connections to hold.
     pub tunnels: u8,
-    /// `allow-unbound`: go on although something in between opens TLS.
-    pub allow_unbound: bool,
 }
 
 /// What is logged, and how.
@@ -136,6 +138,7 @@ impl Config {
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
             ("pass-through", self.certificate_files() != other.certificate_files()),
+            ("pass-through.acme", self.acme != other.acme),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
@@ -143,7 +146,7 @@ impl Config {
 
     /// Names of pass-through follow the file; the certificate's files are chosen at the start.
     fn certificate_files(&self) -> Option<&super::pass_through::Files> {
-        self.pass_through.as_ref().map(|pass_through| &pass_through.files)
+        self.pass_through.as_ref()?.files.as_ref()
     }
 
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
@@ -166,8 +169,8 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
-        let relay_host = relay.as_ref().map(|relay| relay.url.host.as_str());
-        let pass_through = pass_through::pass_through(top, relay_host);
+        let (pass_through, acme) = pass_through::pass_through(top, relay.as_ref()).unzip();
+        let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
         let idempotency = idempotency(&mut top.table("idempotency"));
@@ -189,6 +192,7 @@ impl Config {
             metrics,
             pages,
             pass_through,
+            acme,
             log,
             upstreams,
             oauth,
@@ -214,39 +218,15 @@ fn remedy(path: &Path, report: Report) -> Report {
 }
 
 fn relay(mut table: Table<'_>) -> Option<Relay> {
-    let source = table.source();
     let url = table.required("url", "\"wss://relay.example.com\"");
-    let proxy: Option<Located<HttpBase>> = table.optional("proxy");
-    let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
+    let proxy = proxy::proxy(&mut table);
     let ca_file = table.optional("ca-file");
     let tunnels = table.integer("tunnels", 1..=8, 2);
-    let allow_unbound = table.or("allow-unbound", false);
-    if let Some(proxy) = &proxy
-        && (proxy.value.scheme != HttpScheme::Http || !proxy.value.path.is_empty())
-    {
-        source.fault(
-            proxy.at,
-            "a proxy is spoken to in plain HTTP and has no path",
-            "write http://HOST:PORT",
-        );
-    }
-    if let Some(credentials) = &credentials
-        && proxy.is_none()
-    {
-        source.fault(
-            credentials.at,
-            "there are credentials for a proxy, but no proxy",
-            "add proxy, or remove them",
-        );
-    }
-    Some(Relay {
-        url: url?,
-        proxy: proxy.map(|proxy| proxy.value),
-        proxy_credentials: credentials.map(|credentials| credentials.value),
-        ca_file,
-        tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
-        allow_unbound,
-    })
+    table.retired(
+        "allow-unbound",
+        "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+    );
+    Some(Relay { url: url?, proxy, ca_file, tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX) })
 }
 
 fn log(table: &mut Table<'_>) -> Log {

@@ -67,10 +67,12 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     let lines: Vec<&str> = EXAMPLE.lines().map(|line| commented(line).unwrap_or(line)).collect();
     let open = lines.join("\n");
     let (open, given) = (Config::parse("x", &open).unwrap(), Config::parse("x", EXAMPLE).unwrap());
-    assert!(open.relay.proxy.is_some() && open.relay.proxy_credentials.is_some() && open.metrics.is_some());
+    assert!(
+        open.relay.proxy.as_ref().is_some_and(|proxy| proxy.credentials.is_some()) && open.metrics.is_some()
+    );
     // What has no default is an example; all else must be the same.
     let mut relay = open.relay.clone();
-    (relay.proxy, relay.proxy_credentials, relay.ca_file) = (None, None, None);
+    (relay.proxy, relay.ca_file) = (None, None);
     assert_eq!(relay, given.relay);
     assert_eq!((&open.state, &open.admin_socket, &open.log), (&given.state, &given.admin_socket, &given.log));
     let link = &open.oauth[&"jira".parse::<UpstreamName>().unwrap()];
@@ -89,6 +91,14 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     assert!(open.egress.ca_file.is_some() && open.egress.bytes_a_day.is_some());
     let egress = crate::agent::egress::Settings { ca_file: None, bytes_a_day: None, ..open.egress };
     assert_eq!((egress, given.egress), Default::default());
+}
+
+#[test]
+fn a_key_that_is_no_more_says_what_to_do() {
+    let text = "[relay]\nurl = \"wss://relay.example.com\"\nallow-unbound = true\n";
+    let fault = faults(text);
+    assert!(fault.contains("allow-unbound is no more") && fault.contains("remove it"), "{fault}");
+    assert!(fault.contains("3 | allow-unbound = true"), "{fault}");
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn the_example_names_every_key() {
 #[test]
 fn defaults_are_these() {
     let config = Config::parse("x", HEAD).unwrap();
-    assert_eq!((config.relay.tunnels, config.relay.allow_unbound), (2, false));
+    assert_eq!(config.relay.tunnels, 2);
     assert_eq!(config.state.to_str(), Some("/var/lib/outhaul-agent"));
     assert_eq!(config.admin_socket.to_str(), Some("/run/outhaul-agent/admin.sock"));
     assert_eq!((config.log.filter.as_str(), config.log.format), ("info", Format::Text));
@@ -203,7 +213,25 @@ fn each_fault_says_what_to_do() {
         (HEAD.replace("\"http://j\"", "\"http://j\"\nmax-connections = 0"), "max-connections is too small"),
         (HEAD.replace("\"http://j\"", "\"http://j\"\nidentity-header = \"x\""), "no identity header we know"),
         (HEAD.replace("\"http://j\"", "\"http://j\"\naffinity-cookie = \"a=b\""), "no name of a cookie"),
-        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"https://p\""), "write http://HOST:PORT"),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"https://p/x\""), "write http://HOST:PORT"),
+        (
+            HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"socks5://p\""),
+            "must begin with http:// or https://",
+        ),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nno-proxy = [\"x\"]"), "but no proxy"),
+        (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-login = \"ntlm\""), "but no proxy"),
+        (
+            HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"ntlm\""),
+            "nothing to log in with",
+        ),
+        (
+            HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"digest\""),
+            "\"basic\" or \"ntlm\"",
+        ),
+        (
+            HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nno-proxy = [\"a b\"]"),
+            "is no host, address or network",
+        ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-credentials = { file = \"/p\" }"), "but no proxy"),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\ntunnels = 0"), "tunnels is too small"),
         (HEAD.replace("pat = { file = \"/x\" }", ""), "has no secret"),

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod enrol;
 mod fault;
 pub mod open;
+mod outer;
 mod slot;
 mod status;
 
@@ -35,7 +36,7 @@ use slot::Slot;
 
 pub use calls::{Arrivals, Streams};
 pub use fault::ConnectFault;
-pub use status::Snapshot;
+pub use status::{Binding, Snapshot};
 
 /// What the agent says it is.
 pub const SOFTWARE: &str = concat!("outhaul-agent/", env!("CARGO_PKG_VERSION"));
@@ -51,8 +52,6 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// How many tunnels to hold.
     pub tunnels: u8,
-    /// Whether TLS may be opened on the way.
-    pub allow_unbound: bool,
 }
 
 /// The tunnels of this agent.
@@ -82,21 +81,22 @@ impl Connection {
         B::Error: std::fmt::Display,
     {
         let opener = Arc::new(Opener::new(config)?);
-        let identity = Arc::new(identity);
+        let (enrolment, key) = (Arc::new(identity.enrolment), Arc::new(identity.key));
+        let noted = Arc::new(Mutex::new(None));
         let told = Arc::new(Mutex::new(None));
         let boot = BootId::generate();
         let mut slots = Vec::new();
         for number in 0..config.tunnels.max(1) {
             let shared = Arc::new(status::Shared::new(number));
-            let calls =
-                Calls::new(service.clone(), arrivals.clone(), &identity.enrolment.site, tasks.clone());
+            let calls = Calls::new(service.clone(), arrivals.clone(), &enrolment.site, tasks.clone());
             let slot = Slot {
                 number,
                 boot,
                 opener: Arc::clone(&opener),
-                identity: Arc::clone(&identity),
+                enrolment: Arc::clone(&enrolment),
+                key: Arc::clone(&key),
+                noted: Arc::clone(&noted),
                 store: store.clone(),
-                allow_unbound: config.allow_unbound,
                 told: Arc::clone(&told),
                 status: Arc::clone(&shared),
                 clock: clock.clone(),

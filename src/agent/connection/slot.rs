@@ -9,26 +9,31 @@ use tokio::sync::Notify;
 
 use super::calls::Calls;
 use super::open::{Opener, greet, send_confirm};
-use super::status::{Live, Shared};
+use super::status::{Binding, Live, Shared};
 use super::{ConnectFault, SOFTWARE};
 use crate::agent::store::Store;
-use crate::agent::store::tables::identity::Identity;
+use crate::agent::store::tables::identity::Enrolment;
 use crate::common::backoff::Backoff;
 use crate::common::clock::Clock;
 use crate::common::ids::BootId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::handshake::agent::{Intent, Start};
+use crate::identity::handshake::transcript::Layer;
+use crate::identity::keys::SigningKey;
 use crate::net::tunnel::{Acceptor, Closed, Role, Settings, Tunnel};
+use crate::net::websocket::FrameError;
 use crate::tunnel::code::{CloseCode, DrainCode};
 
 pub(super) struct Slot {
     pub(super) number: u8,
     pub(super) boot: BootId,
     pub(super) opener: Arc<Opener>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) enrolment: Arc<Enrolment>,
+    pub(super) key: Arc<SigningKey>,
     pub(super) store: Store,
-    pub(super) allow_unbound: bool,
+    /// How the last tunnel of any slot was bound: only what is new is worth a line.
+    pub(super) noted: Arc<Mutex<Option<Binding>>>,
     pub(super) told: Arc<Mutex<Option<Bytes>>>,
     pub(super) status: Arc<Shared>,
     pub(super) clock: Clock,
@@ -78,8 +83,11 @@ impl Slot {
                     }
                     Ended::Lost(closed) => {
                         let now = self.clock.now();
-                        tracing::warn!(slot = self.number, why = %closed, "the tunnel to the relay was lost");
-                        self.status.lost(format!("lost: {closed}"));
+                        let lasted = now.saturating_duration_since(up.since).as_secs();
+                        let why =
+                            format!("lost after {lasted} s: {closed}{}", self.opener.suspicion(&closed));
+                        tracing::warn!(slot = self.number, %why, "the tunnel to the relay was lost");
+                        self.status.lost(why, self.clock.wall());
                         retry.lost(self.proved(&up), now);
                         retry.after_loss(closed.code, up.retry_hint, now, rand::random())
                     }
@@ -107,9 +115,9 @@ impl Slot {
         Calls<S>: Acceptor,
         S: Clone,
     {
-        let enrolment = &self.identity.enrolment;
+        let enrolment = &self.enrolment;
         let agent = enrolment.agent;
-        let (mut socket, exporter) = self.opener.open().await?;
+        let mut opened = self.opener.open().await?;
         let join = self.store.join(agent, self.number).await?;
         let start = Start {
             intent: Intent::Connect { agent, relay: enrolment.relay_key, join },
@@ -118,9 +126,9 @@ impl Slot {
             boot: self.boot,
             software: SOFTWARE.to_owned(),
         };
-        let welcomed = greet(&mut socket, start, &self.identity.key, exporter, self.allow_unbound).await?;
+        let welcomed = greet(&mut opened, start, &self.key).await?;
         self.store.store_join(agent, self.number, welcomed.welcome.join).await?;
-        send_confirm(&mut socket).await?;
+        send_confirm(&mut opened.line).await?;
 
         let welcome = welcomed.welcome;
         let ping_every = Duration::from_secs(u64::from(welcome.ping_seconds).clamp(5, 60));
@@ -133,25 +141,42 @@ impl Slot {
         let calls = calls.another();
         let draining = calls.draining_signal();
         let clock = self.clock.clone();
-        let tunnel = Tunnel::start(socket, Role::Agent, settings, clock, &self.tasks, Arc::new(calls));
+        let tunnel = opened.line.start(Role::Agent, settings, clock, &self.tasks, Arc::new(calls));
+        let tunnel = tunnel.ok_or(FrameError::Closed { reason: None })?;
         if let Some(told) = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             tunnel.send_status(told);
         }
+        let binding = Binding { layer: welcomed.layer, outer: opened.outer };
+        self.note(&binding);
         self.status.connected(Live {
             tunnel: tunnel.clone(),
             since: self.clock.wall(),
             standing: welcome.standing,
-            bound: welcomed.bound,
+            binding,
         });
-        tracing::info!(slot = self.number, site = %welcome.site, bound = welcomed.bound, "connected to the relay");
-        if !welcomed.bound {
-            tracing::warn!(
-                slot = self.number,
-                "something in between opens TLS to the relay; allow-unbound lets it"
-            );
-        }
+        let binding = welcomed.layer.as_str();
+        tracing::info!(slot = self.number, site = %welcome.site, binding, "connected to the relay");
         let retry_hint = welcome.retry_hint.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Up { tunnel, draining, since: self.clock.now(), retry_hint })
+    }
+
+    /// Tells when TLS is opened on the way, by whom, and when that ends: once per change.
+    fn note(&self, binding: &Binding) {
+        let before = self.noted.lock().unwrap_or_else(PoisonError::into_inner).replace(binding.clone());
+        let inspected = |binding: &Binding| binding.layer == Layer::Inner;
+        if inspected(binding) && before.as_ref() != Some(binding) {
+            let (subject, issuer, sha256) = binding.outer.as_ref().map_or(("", "", ""), |outer| {
+                (outer.subject.as_str(), outer.issuer.as_str(), outer.sha256.as_str())
+            });
+            tracing::warn!(
+                subject,
+                issuer,
+                sha256,
+                "something in between opens TLS to the relay; all goes through a TLS session inside, which it can't open"
+            );
+        } else if !inspected(binding) && before.as_ref().is_some_and(inspected) {
+            tracing::info!("TLS to the relay is no longer opened on the way");
+        }
     }
 
     async fn serve(&self, up: &Up) -> Ended {

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::identity::handshake::messages::Standing;
+use crate::identity::handshake::messages::{OuterCertificate, Standing};
+use crate::identity::handshake::transcript::Layer;
 use crate::net::tunnel::Tunnel;
 
 /// How one tunnel is.
@@ -15,8 +16,8 @@ pub struct Snapshot {
     pub since: Option<SystemTime>,
     /// Active or standby, as the relay said last.
     pub standing: Option<Standing>,
-    /// Whether the handshake was bound to the TLS session.
-    pub bound: Option<bool>,
+    /// How it is bound to TLS, and who opens TLS on the way.
+    pub binding: Option<Binding>,
     /// There and back.
     pub round_trip: Option<Duration>,
     /// Streams open now.
@@ -25,6 +26,26 @@ pub struct Snapshot {
     pub error: Option<String>,
     /// How long until the next try.
     pub next_try: Option<Duration>,
+    /// The losses of connections that were up, since the agent started.
+    pub losses: Losses,
+}
+
+/// What became of earlier connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How many were lost.
+    pub count: u64,
+    /// When the last one was, and why.
+    pub last: Option<(SystemTime, String)>,
+}
+
+/// How a handshake was bound to TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// To which session.
+    pub layer: Layer,
+    /// The certificate of the session under the WebSocket: the relay's own, or that of whoever opens TLS.
+    pub outer: Option<OuterCertificate>,
 }
 
 #[derive(Default)]
@@ -32,13 +53,14 @@ struct Inner {
     live: Option<Live>,
     error: Option<String>,
     next_try: Option<Instant>,
+    losses: Losses,
 }
 
 pub(super) struct Live {
     pub(super) tunnel: Tunnel,
     pub(super) since: SystemTime,
     pub(super) standing: Standing,
-    pub(super) bound: bool,
+    pub(super) binding: Binding,
 }
 
 /// One slot's.
@@ -60,11 +82,12 @@ impl Shared {
             slot: self.slot,
             since: live.map(|live| live.since),
             standing: live.map(|live| live.standing),
-            bound: live.map(|live| live.bound),
+            binding: live.map(|live| live.binding.clone()),
             round_trip: stats.round_trip,
             streams: stats.streams,
             error: inner.error.clone(),
             next_try: inner.next_try.map(|at| at.saturating_duration_since(now)),
+            losses: inner.losses.clone(),
         }
     }
 
@@ -73,12 +96,15 @@ impl Shared {
     }
 
     pub(super) fn connected(&self, live: Live) {
-        *self.lock() = Inner { live: Some(live), error: None, next_try: None };
+        let mut inner = self.lock();
+        (inner.live, inner.error, inner.next_try) = (Some(live), None, None);
     }
 
-    /// The tunnel is gone. What it was lost by stays until the next connect.
-    pub(super) fn lost(&self, error: String) {
-        *self.lock() = Inner { live: None, error: Some(error), next_try: None };
+    /// The tunnel is gone. What it was lost by stays, as the last loss also after the next connect.
+    pub(super) fn lost(&self, error: String, at: SystemTime) {
+        let mut inner = self.lock();
+        let losses = Losses { count: inner.losses.count.saturating_add(1), last: Some((at, error.clone())) };
+        *inner = Inner { live: None, error: Some(error), next_try: None, losses };
     }
 
     /// Gives whether the error is another one than before.

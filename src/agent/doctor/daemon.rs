@@ -17,6 +17,7 @@ pub(super) fn judge(daemon: &Result<Box<Status>, Report>) -> Vec<Finding> {
     match daemon {
         Ok(status) => {
             let mut findings = vec![itself(status), tunnels(&status.relay.tunnels)];
+            findings.extend(losses(&status.relay.tunnels));
             findings.extend(troubles(status));
             findings
         }
@@ -55,6 +56,24 @@ fn tunnels(tunnels: &[TunnelStatus]) -> Finding {
     let action = "The checks of the relay below say where the way ends; the agent tries again by itself.";
     if up == 0 { Finding::failure(TUNNELS, text, action) } else { Finding::warning(TUNNELS, text, action) }
 }
+
+/// One loss is a restart of the relay; many are a habit of something on the way.
+fn losses(tunnels: &[TunnelStatus]) -> Option<Finding> {
+    let worst = tunnels.iter().max_by_key(|tunnel| tunnel.losses)?;
+    let last = worst.last_loss.as_ref()?;
+    let text = format!(
+        "tunnel {} was lost {} time(s) since the agent started; last at {last}",
+        worst.slot, worst.losses
+    );
+    if worst.losses < MANY {
+        return Some(Finding::note(TUNNELS, text));
+    }
+    let action = "If the times between are alike, a proxy or firewall on the way cuts connections: have it leave those \
+                  to the relay's host open.";
+    Some(Finding::warning(TUNNELS, text, action))
+}
+
+const MANY: u64 = 10;
 
 fn troubles(status: &Status) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -8,9 +8,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::finding::{sentence, shown};
 use super::{Context, Finding, Level};
-use crate::agent::connection::Config;
+use crate::agent::config;
 use crate::agent::connection::open::{Opener, Secured};
-use crate::net::dial::{DialFault, Target, resolve};
+use crate::net::dial::{DialFault, Proxy, Target, resolve};
 use crate::net::websocket;
 use crate::tunnel::code::CloseCode;
 
@@ -44,7 +44,14 @@ async fn steps(context: &Context, findings: &mut Vec<Finding>) -> Option<()> {
         }
     };
     let target = Target { host: config.url.host.clone(), port: config.url.port };
-    if config.proxy.is_none() {
+    findings.extend(environment(context));
+    let proxy = config.proxy.as_ref();
+    if let Some(exempting) = proxy.filter(|proxy| proxy.exempts(&target)) {
+        let text = format!("{target} is reached without {}: no-proxy says so", exempting.address);
+        findings.push(Finding::note(PROXY, text));
+    }
+    let proxy = proxy.filter(|proxy| !proxy.exempts(&target));
+    if proxy.is_none() {
         let named = name(&target).await;
         let known = named.level != Level::Failure;
         findings.push(named);
@@ -55,13 +62,13 @@ async fn steps(context: &Context, findings: &mut Vec<Finding>) -> Option<()> {
     let stream = match opener.reach().await {
         Ok(stream) => stream,
         Err(fault) => {
-            findings.push(unreached(&fault, config, &target));
+            findings.push(unreached(&fault, proxy, &target));
             return None;
         }
     };
-    findings.push(match &config.proxy {
+    findings.push(match proxy {
         Some(proxy) => Finding::ok(PROXY, format!("{} connects to {target}", proxy.address)),
-        None => Finding::ok(TCP, format!("{target} takes connections; no proxy is configured")),
+        None => Finding::ok(TCP, format!("{target} takes connections; no proxy is on the way")),
     });
     let stream = match opener.secure(stream).await {
         Ok(stream) => stream,
@@ -92,6 +99,26 @@ async fn steps(context: &Context, findings: &mut Vec<Finding>) -> Option<()> {
     }
 }
 
+/// A proxy of the environment that does not count is what people wonder at.
+fn environment(context: &Context) -> Option<Finding> {
+    let asked = context.config.relay.proxy.as_ref().map(|proxy| &proxy.place);
+    let counts = asked == Some(&config::Place::Environment);
+    let set = config::Proxy::in_environment();
+    let text = match (counts, set) {
+        (false, Some(name)) => format!(
+            "{name} is set in this environment and does not count: [relay] does (proxy = \"environment\" would make \
+             it)"
+        ),
+        (true, None) => {
+            "proxy is \"environment\", and this environment names none: the way goes without one. The \
+                         service has an environment of its own"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(Finding::note(PROXY, text))
+}
+
 async fn name(target: &Target) -> Finding {
     match resolve(target, LOOKUP).await {
         Ok(addresses) => {
@@ -109,8 +136,8 @@ async fn name(target: &Target) -> Finding {
     }
 }
 
-fn unreached(fault: &DialFault, config: &Config, target: &Target) -> Finding {
-    let (check, action) = if let Some(proxy) = &config.proxy {
+fn unreached(fault: &DialFault, proxy: Option<&Proxy>, target: &Target) -> Finding {
+    let (check, action) = if let Some(proxy) = proxy {
         let seen = format!("whoever runs the proxy {} sees the attempt in its log as", proxy.address);
         (PROXY, format!("Do what the text says; {seen} CONNECT {target}."))
     } else {

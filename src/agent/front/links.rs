@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::answers::Bound;
 use super::caller::{self, Identified};
 use super::signed::{Signed, mismatch};
 use super::{Arrival, FrontBody, Site, act_as, hold, record};
@@ -21,7 +22,6 @@ use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
-use crate::identity::signatures::Binding;
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Step {
         At { desk, site, audit, signing }: At<'_>,
         request: Request<B>,
         arrival: &Arrival,
-        bound: &mut Option<Binding>,
+        bound: &mut Option<Bound>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -85,7 +85,7 @@ impl Step {
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, site, signing).await?;
         let Identified { caller, trust, person, signed } = identified;
-        *bound = signed.as_ref().map(|signed| signed.binding.clone());
+        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
         let refused = |person: Option<&ActAs>, problem: &Problem| {
             record::step_refused(
                 audit,

@@ -52,7 +52,7 @@ use crate::common::ids::{CallerName, RequestId, UpstreamName};
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
-use crate::identity::signatures::Binding;
+use answers::Bound;
 use caller::Identified;
 use keyed::{Keyed, Sending, Sent};
 use signed::Signed;
@@ -131,7 +131,7 @@ impl Front {
             problem.to_response(id).map(|bytes| FrontBody::whole(whole(bytes)))
         });
         let response = match (bound, &self.signing) {
-            (Some(binding), Some(signing)) => Box::pin(answers::sign(response, &binding, signing)).await,
+            (Some(bound), Some(signing)) => Box::pin(answers::sign(response, bound, signing)).await,
             _ => response,
         };
         response.map(|body| body.counted(under_way))
@@ -142,7 +142,7 @@ impl Front {
         &self,
         request: Request<B>,
         arrival: &Arrival,
-        bound: &mut Option<Binding>,
+        bound: &mut Option<Bound>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -168,7 +168,7 @@ impl Front {
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, &site, self.signing.as_ref()).await?;
         let Identified { caller, trust, person, signed } = identified;
-        *bound = signed.as_ref().map(|signed| signed.binding.clone());
+        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
         let options = site.options.get(&caller);
         let act_as = act_as::named(&parts.headers, &caller, options, person);
         let request = Request::from_parts(parts, body);

@@ -1,8 +1,10 @@
 //! What the admin socket and the metrics page see of the running agent.
 
 mod audit;
+mod certificates;
 mod credentials;
 mod egress;
+mod pass_through;
 mod store;
 
 use std::sync::Arc;
@@ -12,12 +14,13 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::audit::AuditDesk;
+use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::egress::EgressDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
-    Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, OuterStatus, PolicyStatus, ProcessStatus,
+    RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -27,6 +30,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
@@ -42,6 +46,7 @@ use crate::identity::handshake::messages::Standing;
 use crate::identity::keys::PublicKey;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
+pub use certificates::CertificateRoom;
 pub use credentials::{CredentialRoom, View};
 pub use egress::EgressRoom;
 pub use store::StoreRoom;
@@ -58,6 +63,8 @@ pub struct Running {
     pub enrolment: Enrolment,
     /// The tunnels.
     pub connection: Arc<Connection>,
+    /// Where callers' TLS ends that passes the relay.
+    pub passing: Option<PassThrough>,
     /// What is in force.
     pub site: Arc<ArcSwap<Site>>,
     /// The callers' keys.
@@ -72,6 +79,8 @@ pub struct Running {
     pub signing: Signing,
     /// The audit.
     pub audit: AuditRoom,
+    /// The certificates by ACME.
+    pub certificates: CertificateRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
     /// The way to hosts on the internet.
@@ -109,6 +118,7 @@ impl House for Running {
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
             egress: self.egress.status(),
+            pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
@@ -118,6 +128,7 @@ impl House for Running {
                 key_exposed: self.store.key_is_exposed(),
             },
             audit: audit_status(&self.audit.audit.state()),
+            certificates: self.certificates.report(),
         }
     }
 
@@ -211,6 +222,10 @@ impl House for Running {
         &self.audit
     }
 
+    fn certificates(&self) -> &dyn CertificateDesk {
+        &self.certificates
+    }
+
     fn credentials(&self) -> &dyn CredentialDesk {
         &self.credentials
     }
@@ -268,11 +283,18 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         connected: snapshot.since.is_some(),
         since: snapshot.since.map(stamp),
         role: standing.map(str::to_owned),
-        bound: snapshot.bound,
+        binding: snapshot.binding.as_ref().map(|binding| binding.layer.as_str().to_owned()),
+        outer: snapshot.binding.and_then(|binding| binding.outer).map(|outer| OuterStatus {
+            subject: outer.subject,
+            issuer: outer.issuer,
+            sha256: outer.sha256,
+        }),
         round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         streams: snapshot.streams,
         error: snapshot.error,
         next_try_seconds: snapshot.next_try.map(|wait| wait.as_secs()),
+        losses: snapshot.losses.count,
+        last_loss: snapshot.losses.last.map(|(at, why)| format!("{}, {why}", stamp(at))),
     }
 }
 

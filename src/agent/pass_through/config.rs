@@ -11,8 +11,8 @@ use crate::common::host_name::HostName;
 pub struct Config {
     /// Each name, and how far a connection for it is trusted. Only this file says so, never the relay.
     pub names: BTreeMap<HostName, Channel>,
-    /// The certificate.
-    pub files: Files,
+    /// The certificate, where it does not come by ACME.
+    pub files: Option<Files>,
 }
 
 /// PEM files, read again when they change.

@@ -13,7 +13,7 @@ use crate::identity::keys::SigningKey;
 /// The label of an answer's signature.
 const LABEL: &str = "outhaul";
 /// What is covered of an answer where it is there, beside the status and the digest.
-const COVERED: [&str; 11] = [
+pub(super) const COVERED: [&str; 11] = [
     "content-disposition",
     "content-encoding",
     "content-language",

@@ -1,6 +1,7 @@
 //! One place for TLS: versions, roots, certificates, and what to tell a person when it fails.
 
 pub mod by_name;
+mod memory;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use rustls::{ClientConfig, ConnectionCommon, InconsistentKeys, RootCertStore, Se
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub use memory::{certified_as_it_is, certified_chain};
 
 /// Whom a client connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +71,7 @@ pub enum TlsFault {
     Library(#[from] rustls::Error),
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

@@ -112,7 +112,7 @@ pub struct Tunnel(Arc<Shared>);
 impl Tunnel {
     /// Takes over a socket after its handshake, and starts the task that drives it.
     pub fn start<S>(
-        socket: WebSocketStream<S>,
+        socket: impl Into<Box<WebSocketStream<S>>>,
         role: Role,
         settings: Settings,
         clock: Clock,
@@ -123,7 +123,7 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let shared = Arc::new(Shared::new(role, settings, clock, tasks.clone()));
-        tasks.spawn_detached(drive::drive(Box::new(socket), Arc::clone(&shared), acceptor));
+        tasks.spawn_detached(drive::drive(socket.into(), Arc::clone(&shared), acceptor));
         Self(shared)
     }
 

@@ -183,9 +183,18 @@ pub(super) fn agent(answer: &Value) -> String {
     for tunnel in list(answer, "tunnels") {
         let is = |key: &str| tunnel.get(key) == Some(&Value::Bool(true));
         let state = if is("usable") { "" } else { ", draining" };
-        let bound = if is("bound") { "" } else { ", NOT BOUND: its TLS is opened on the way" };
+        let outer = |key| tunnel.get("outer").map_or_else(|| "-".to_owned(), |outer| text(outer, key));
+        let inspected = if tunnel.get("binding").and_then(Value::as_str) == Some("inner-tls") {
+            format!(
+                ", INNER TLS: its outer TLS is opened on the way by “{}”, a certificate of “{}”",
+                outer("subject"),
+                outer("issuer")
+            )
+        } else {
+            String::new()
+        };
         let about = format!(
-            "from {} since {}, {} calls now, {} in all, {} B in, {} B out{state}{bound}",
+            "from {} since {}, {} calls now, {} in all, {} B in, {} B out{state}{inspected}",
             text(tunnel, "from"),
             time(tunnel.get("since")),
             text(tunnel, "calls"),

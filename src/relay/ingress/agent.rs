@@ -14,9 +14,9 @@ use super::connection::{Connection, Socket};
 use super::route::Host;
 use crate::common::ids::{AgentId, RequestId, SiteName};
 use crate::common::problem::{Code, Problem};
-use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::PublicKey;
 use crate::net::http_server::checks::authority;
+use crate::net::inner_tls::Line;
 use crate::net::tls::exporter;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
 use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
@@ -111,9 +111,12 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
     };
     let tls = parts.io.into_inner().into_inner();
     crate::net::dial::prepare(tls.get_ref().0.get_ref(), crate::net::dial::Purpose::Tunnel);
-    let exporter = exporter(tls.get_ref().1).ok().map(Exporter);
-    let mut socket = websocket::accept(tls, parts.read_buf.into()).await;
-    let handshake = inner.gate.handshake(&mut socket, exporter, connection.peer, within);
+    let Ok(exporter) = exporter(tls.get_ref().1) else {
+        tracing::error!("a TLS session gives no exporter");
+        return None;
+    };
+    let mut line = Line::new(websocket::accept(tls, parts.read_buf.into()).await);
+    let handshake = inner.gate.handshake(&mut line, exporter, connection.peer, within);
     // Each step has what is left of the time; the whole gets a little more, to say why it ends.
     let outcome = tokio::time::timeout(within + within / 4, handshake).await;
     drop(waiting);
@@ -128,7 +131,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
                 let role = |id| if id == active { Role::Active } else { Role::Standby };
                 inner.registry.set_roles(&agent.site, role);
             }
-            websocket::close(&mut socket, CloseCode::Stopping, CLOSE_WITHIN).await;
+            line.close(CloseCode::Stopping, CLOSE_WITHIN).await;
             return None;
         }
         Ok(Err(fault)) => {
@@ -137,7 +140,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
                 tracing::error!(%error, "an agent could not be let in");
             }
             tracing::debug!(error = %fault, peer = %connection.peer, "an agent's handshake failed");
-            websocket::close(&mut socket, CloseCode::Refused, CLOSE_WITHIN).await;
+            line.close(CloseCode::Refused, CLOSE_WITHIN).await;
             return None;
         }
         Err(_) => {
@@ -166,7 +169,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
         anchors,
     });
     let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
-    let tunnel = Tunnel::start(socket, End::Relay, settings, clock, &inner.tasks, acceptor);
+    let tunnel = line.start(End::Relay, settings, clock, &inner.tasks, acceptor)?;
     Some(Taken { connected, status, tunnel })
 }
 
@@ -174,19 +177,21 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
 async fn run(connection: &Connection, taken: Taken) {
     let inner = &connection.inner;
     let Taken { connected, status, tunnel } = taken;
-    let Connected { agent, slot, software, bound } = *connected;
+    let Connected { agent, slot, software, layer, outer } = *connected;
     let session = Session {
         agent: agent.id,
         role: agent.role,
         slot,
         peer: connection.peer,
         software,
-        bound,
+        layer,
+        outer,
         since: inner.clock.wall(),
         status,
     };
     let Some(place) = inner.registry.join(&agent.site, session, tunnel.clone()) else { return };
-    tracing::info!(site = %agent.site, agent = %agent.id, slot, bound, from = %connection.peer, "an agent connected");
+    let binding = layer.as_str();
+    tracing::info!(site = %agent.site, agent = %agent.id, slot, binding, from = %connection.peer, "an agent connected");
     // Revoked or given another role since the handshake looked: whoever changed it may not have seen this tunnel.
     check_again(connection, agent.id, &tunnel).await;
     let closed = tunnel.closed().await;
@@ -244,6 +249,7 @@ fn result(fault: &GateFault) -> &'static str {
     match fault {
         GateFault::Refused(refuse) => refuse.code.as_str(),
         GateFault::Frame(_) => "broken",
+        GateFault::Inner(_) => "inner-tls",
         GateFault::Store(_) | GateFault::Random(_) => "internal",
     }
 }

@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 
 use crate::common::clock::Clock;
 use crate::common::ids::{AgentId, SiteName};
+use crate::identity::handshake::messages::OuterCertificate;
+use crate::identity::handshake::transcript::Layer;
 use crate::net::tunnel::{Stats, Tunnel};
 use crate::relay::store::Role;
 use crate::relay::tenancy;
@@ -83,8 +85,10 @@ pub struct Session {
     pub peer: SocketAddr,
     /// What it said it runs.
     pub software: String,
-    /// Whether it is bound to the TLS session under it.
-    pub bound: bool,
+    /// Which TLS session it is bound to.
+    pub layer: Layer,
+    /// Who opens the TLS under it, as the agent sees it.
+    pub outer: Option<OuterCertificate>,
     /// Since when.
     pub since: SystemTime,
     /// What the agent tells about itself; filled by its STATUS frames.

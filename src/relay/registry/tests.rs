@@ -71,7 +71,8 @@ impl Bench {
             slot,
             peer: "192.0.2.1:5".parse().unwrap(),
             software: String::new(),
-            bound: true,
+            layer: Layer::Outer,
+            outer: None,
             since: self.clock.wall(),
             status: status.clone(),
         };

@@ -158,3 +158,80 @@ async fn a_relay_that_drains_at_once_is_not_dialled_in_a_circle() {
     println!("tunnels dialled within 4 s of being sent away: {}", kept.len());
     assert!(kept.len() <= 20, "{}", kept.len());
 }
+
+/// A body that is small as it comes and huge inside passes as it comes; where a rule would have to look inside it is refused.
+#[tokio::test]
+async fn compressed_bodies_are_never_inflated() {
+    let mut site = LiarSite::start_with(|world| {
+        world.edit_agent(
+            "[[policy.rule]]\nallow = \"GET /rest/api/2/**\"",
+            "[[policy.rule]]\nallow = \"POST /rest/api/2/odd/judged\"\nwhy = \"Looks inside\"\n\
+             as = { service = \"reader\" }\nbody = { \"/a\" = 1 }\n\n\
+             [[policy.rule]]\nallow = \"POST /rest/api/2/odd/plain\"\nwhy = \"Tests\"\n\
+             as = { service = \"reader\" }\n\n[[policy.rule]]\nallow = \"GET /rest/api/2/**\"",
+        );
+    })
+    .await;
+    site.still_serves().await;
+    let bomb = bomb();
+    let before = peak_memory(site.agent.id());
+    let compressed = |head: RawHead| {
+        head.with("content-type", "application/json")
+            .with("content-encoding", "gzip")
+            .with("content-length", bomb.len().to_string())
+    };
+    let head = compressed(site.head("POST", "plain"));
+    assert_eq!(site.ask(&head, &bomb).await.status, Some(200));
+    let head = compressed(site.head("POST", "judged"));
+    assert_eq!(site.ask(&head, &bomb).await.problem(), Some("bad-request"));
+    let arrived: Vec<_> = site.arrived().into_iter().filter(|call| call.line.starts_with("POST")).collect();
+    assert!(arrived.len() == 1 && arrived[0].body == bomb, "as it came");
+    let grown = peak_memory(site.agent.id()).saturating_sub(before);
+    assert!(grown < 16 * MEBIBYTE, "{grown}");
+}
+
+/// A gzip member (RFC 1952) of many deflate blocks (RFC 1951), each the same 258 zeros over and over.
+fn bomb() -> Vec<u8> {
+    let mut bits = Bits::default();
+    // One last block with fixed codes: a zero, then "258 back by 1", a hundred thousand times.
+    bits.put(0b1, 1);
+    bits.put(0b01, 2);
+    bits.code(0x30, 8);
+    for _ in 0..100_000 {
+        bits.code(0b1100_0101, 8);
+        bits.code(0, 5);
+    }
+    bits.code(0, 7);
+    let mut bomb = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    bomb.extend(bits.bytes);
+    // Whoever looks at the checksum has inflated it all by then.
+    bomb.extend([0; 8]);
+    bomb
+}
+
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl Bits {
+    /// Numbers begin with their lowest bit.
+    fn put(&mut self, value: u32, count: u32) {
+        for at in 0..count {
+            if self.used.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let bit = u8::from(value >> at & 1 == 1);
+            *self.bytes.last_mut().unwrap() |= bit << (self.used % 8);
+            self.used += 1;
+        }
+    }
+
+    /// Huffman codes begin with their highest.
+    fn code(&mut self, value: u32, count: u32) {
+        for at in (0..count).rev() {
+            self.put(value >> at & 1, 1);
+        }
+    }
+}

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use outhaul::common::ids::{AgentId, BootId};
 use outhaul::common::tasks::Tasks;
 use outhaul::identity::encoded::Encoded;
-use outhaul::identity::handshake::agent::{Intent, Start, Welcomed, confirm, refused};
+use outhaul::identity::handshake::agent::{Answer, Intent, Start, Welcomed, confirm, refused};
 use outhaul::identity::handshake::join::Join;
 use outhaul::identity::handshake::messages::Refuse;
-use outhaul::identity::handshake::transcript::Exporter;
+use outhaul::identity::handshake::transcript::Session;
 use outhaul::identity::keys::{PublicKey, SigningKey};
 use outhaul::identity::token::EnrolmentToken;
 use outhaul::net::tls::{Peer, client_config, connect, exporter};
@@ -181,12 +181,14 @@ async fn shake(
     key: &SigningKey,
     spoken: &mut Spoken,
 ) -> Result<Welcomed, Refuse> {
-    let session = Exporter(exporter(socket.get_ref().get_ref().1).unwrap());
+    let session = Session::outer(exporter(socket.get_ref().get_ref().1).unwrap());
     let (hello, waiting) = start.hello(key, Encoded::random().unwrap());
     spoken.hello = hello.clone();
     send_frame(socket, Kind::Hello, hello, PATIENCE).await.unwrap();
     let challenge = next(socket, Kind::Challenge).await?;
-    let (proof, proved) = waiting.prove(&challenge, key, Some(session), false).unwrap();
+    let Answer::Proof(proof, proved) = waiting.answer(&challenge, key, session, None).unwrap() else {
+        panic!("TLS inside, though nothing opens it");
+    };
     spoken.proof = proof.clone();
     send_frame(socket, Kind::Proof, proof, PATIENCE).await.unwrap();
     let welcomed = proved.welcomed(&next(socket, Kind::Welcome).await?).unwrap();

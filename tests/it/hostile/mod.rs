@@ -4,6 +4,7 @@
 
 mod answers;
 mod bearer;
+mod document;
 mod floods;
 mod handshake;
 mod liar_agent;

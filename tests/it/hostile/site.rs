@@ -1,7 +1,7 @@
 //! A site whose relay lies: the real agent's process before an upstream that keeps every byte.
 
 use http::HeaderMap;
-use outhaul::tunnel::frame::{END_STREAM, Frame, Kind};
+use outhaul::tunnel::frame::{END_STREAM, Frame, Kind, MAX_DATA};
 
 use super::liar_relay::{LiarRelay, Tunnel};
 use super::wire::{Heard, RawHead, flagged, frame};
@@ -120,7 +120,12 @@ pub(crate) fn request(stream: u64, head: &RawHead, body: &[u8]) -> Vec<Frame> {
     if body.is_empty() {
         return vec![flagged(Kind::Open, END_STREAM, stream, open)];
     }
-    vec![frame(Kind::Open, stream, open), flagged(Kind::Data, END_STREAM, stream, body)]
+    let mut frames = vec![frame(Kind::Open, stream, open)];
+    frames.extend(body.chunks(MAX_DATA).map(|piece| frame(Kind::Data, stream, piece)));
+    if let Some(last) = frames.last_mut() {
+        last.flags = END_STREAM;
+    }
+    frames
 }
 
 /// A process's memory in bytes: the most so far since it began.

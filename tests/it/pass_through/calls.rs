@@ -8,10 +8,10 @@ use outhaul::common::tasks::Tasks;
 use rustls::version::{TLS12, TLS13};
 use tokio_rustls::client::TlsStream;
 
-use super::site::{Speaks, connect, operator_name, world};
+use super::site::{Speaks, connect, start};
 use crate::support::process::{run, text};
 use crate::support::upstream::Upstream;
-use crate::support::world::Running;
+use crate::support::world::{CUSTOMER, Running, direct_host};
 
 /// One call over an open connection, by whichever version of HTTP it agreed on.
 pub(super) async fn call(
@@ -55,8 +55,8 @@ pub(super) fn request(
 #[tokio::test]
 async fn both_versions_of_http_and_of_tls_reach_the_application() {
     let upstream = Upstream::start().await;
-    let site = Running::start(world(&upstream.url())).await;
-    for name in [operator_name()] {
+    let site = start(&upstream.url()).await;
+    for name in [direct_host(), CUSTOMER.to_owned()] {
         for speaks in [Speaks::http1(), Speaks::http2()] {
             for versions in [vec![&TLS12], vec![&TLS13]] {
                 let speaks = Speaks { versions, ..speaks.clone() };
@@ -74,8 +74,8 @@ async fn both_versions_of_http_and_of_tls_reach_the_application() {
 #[tokio::test]
 async fn curl_works_with_both_versions_of_http() {
     let upstream = Upstream::start().await;
-    let site = Running::start(world(&upstream.url())).await;
-    let (port, name) = (site.world.port, operator_name());
+    let site = start(&upstream.url()).await;
+    let (port, name) = (site.world.port, direct_host());
     for (flag, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
         let outcome = run(
             "curl",

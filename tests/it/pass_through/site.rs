@@ -10,33 +10,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::process::text;
-use crate::support::world::{Running, SITE, World};
+use crate::support::world::{CUSTOMER, Running, SITE, World};
 
-/// The operator's zone for names that pass.
-pub(super) const DIRECT: &str = "direct.relay.localhost";
-/// The customer's own name.
-pub(super) const CUSTOMER: &str = "jira.acme.example";
-
-/// The site's name in the operator's zone.
-pub(super) fn operator_name() -> String {
-    format!("{SITE}.{DIRECT}")
+/// A site by both names: its agent and its relay run, and the customer's name is known.
+pub(super) async fn start(upstream: &str) -> Running {
+    start_with(upstream, |_| {}).await
 }
 
-/// Configurations in which the site's agent ends TLS for both names, with one certificate.
-pub(super) fn world(upstream: &str) -> World {
+/// The same with changes to the files.
+pub(super) async fn start_with(upstream: &str, change: impl FnOnce(&World)) -> Running {
     let world = World::new(upstream);
-    let (chain, key) = world.authority.issue("direct", &[&operator_name(), CUSTOMER]);
-    world.edit_relay("[operator]", &format!("[pass-through]\nzone = \"{DIRECT}\"\n\n[operator]"));
-    let table = format!(
-        "[pass-through]\ncustomer-names = [\"{CUSTOMER}\"]\noperator-names = [\"{}\"]\ncertificate = \"{}\"\n\
-         private-key = \"{}\"\n\n[admin]",
-        operator_name(),
-        text(&chain),
-        text(&key),
-    );
-    world.edit_agent("[admin]", &table);
-    world
+    world.pass_through();
+    change(&world);
+    let site = Running::start(world).await;
+    let added = site.world.relay(&["site", "name", "add", SITE, CUSTOMER]).await;
+    assert_eq!(added.code, 0, "{added:?}");
+    site
 }
 
 /// How a client speaks.
@@ -61,7 +50,7 @@ impl Speaks {
 }
 
 /// The configuration of such a client, which trusts the world's authority.
-pub(super) fn client_config(world: &World, speaks: &Speaks) -> Arc<ClientConfig> {
+fn client_config(world: &World, speaks: &Speaks) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&world.authority.file).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

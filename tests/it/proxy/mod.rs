@@ -12,6 +12,7 @@ mod identity;
 mod jql;
 mod links;
 mod policy;
+mod signed;
 mod spellings;
 
 use std::future::Future;

@@ -1,4 +1,4 @@
 //! Signed callers: real relay and agent, and a front whose relay may say anything.
 
-mod signer;
+pub(crate) mod signer;
 mod way;

@@ -171,20 +171,19 @@ impl Signer {
                     let sent = one(request.headers(), "signature")?;
                     sent.split_once('=').ok_or("no label")?.1.to_owned()
                 }
-                field => one(headers, field.trim_matches('"'))?,
+                field => one(headers, field.trim_end_matches(";tr").trim_matches('"'))?,
             };
             let _ = write!(base, "{component}: {value}\n");
         }
-        for must in [
-            "\"@status\"",
-            "\"content-digest\"",
-            "\"@method\";req",
-            "\"@target-uri\";req",
-            "\"signature\";req;key=\"sig1\"",
-        ] {
+        for must in
+            ["\"@status\"", "\"@method\";req", "\"@target-uri\";req", "\"signature\";req;key=\"sig1\""]
+        {
             if !list.split(' ').any(|component| component == must) {
                 return Err(format!("{must} is not covered"));
             }
+        }
+        if !list.contains("\"content-digest\"") {
+            return Err("the digest is not covered".to_owned());
         }
         if headers.contains_key("outhaul-problem") && !list.contains("\"outhaul-problem\"") {
             return Err("the problem is not covered".to_owned());

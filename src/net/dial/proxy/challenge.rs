@@ -63,7 +63,9 @@ mod tests {
     fn schemes_and_tokens_are_found_among_parameters() {
         let shown = |values: &[&str]| {
             let mut all = Vec::new();
-            values.iter().for_each(|value| read(value, &mut all));
+            for value in values {
+                read(value, &mut all);
+            }
             let one = |one: &Challenge| match &one.token {
                 Some(token) => format!("{} <{token}>", one.scheme),
                 None => one.scheme.clone(),

@@ -104,10 +104,8 @@ where
 }
 
 fn request(target: &Target, authorization: Option<&Secret<String>>) -> Secret<String> {
-    let authorization = authorization.map_or_else(
-        || Secret::new(String::new()),
-        |value| Secret::new(format!("Proxy-Authorization: {}\r\n", value.expose())),
-    );
+    let line = |value: &Secret<String>| format!("Proxy-Authorization: {}\r\n", value.expose());
+    let authorization = Secret::new(authorization.map(line).unwrap_or_default());
     // Proxy-Connection is no standard, but older proxies keep the connection over a login for its sake only.
     Secret::new(format!(
         "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}Proxy-Connection: Keep-Alive\r\nUser-Agent: \

@@ -216,7 +216,9 @@ const TO_1970: u64 = 11_644_473_600;
 fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     // HMAC takes a key of any length.
     let Ok(mut hmac) = Hmac::<Md5>::new_from_slice(key) else { return [0; 16] };
-    parts.iter().for_each(|part| hmac.update(part));
+    for part in parts {
+        hmac.update(part);
+    }
     hmac.finalize().into_bytes().into()
 }
 

@@ -1,0 +1,5 @@
+//! Proxies on the way out: those that misbehave by script, those that cut what is idle, and (`judged`, in the part
+//! `proxies` of `make test`) those that others wrote.
+
+mod scripted;
+mod whole;
