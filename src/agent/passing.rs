@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acme::{Acme, Egress};
+use super::acme::Acme;
 use super::audit::Audit;
 use super::config::Config;
 use super::connection::Connection;
+use super::egress::Clients;
 use super::front::Front;
 use super::pass_through::{self, PassThrough};
 use super::store::Store;
 use crate::common::clock::Clock;
+use crate::common::host::HostPort;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::handshake::messages::Standing;
-use crate::net::http_client::{HttpClient, Way};
 use crate::net::reload::{POLL_EVERY, keep_certificate};
 use crate::net::tls::by_name::CertificateSource;
 use crate::net::tls::{Certificates, TlsFault};
@@ -24,14 +25,12 @@ pub async fn acme(
     config: &Config,
     store: &Store,
     audit: &Audit,
+    egress: &Clients,
     clock: &Clock,
 ) -> Result<Option<Acme>, Report> {
     let Some(wanted) = &config.acme else { return Ok(None) };
-    let way = match (wanted.egress, super::run::relay(config)?.proxy) {
-        (Egress::Proxy, Some(proxy)) => Way::Proxy(proxy),
-        _ => Way::Direct,
-    };
-    let client = HttpClient::new(way, wanted.ca_file.as_deref()).map_err(|fault| {
+    let named = HostPort::of_url(&wanted.directory).into_iter().collect();
+    let client = egress.client(wanted.egress, wanted.ca_file.as_deref(), named).map_err(|fault| {
         Report::from_error(Exit::Config, &fault).with_remedy("It is named as ca-file in [pass-through.acme].")
     })?;
     let acme = Acme::load(wanted.clone(), client, store.clone(), audit.clone(), clock.clone()).await;

@@ -16,6 +16,7 @@ mod cluster;
 mod credentials;
 mod doctor;
 mod doors;
+mod egress;
 mod faults;
 mod fidelity;
 mod handshake;
