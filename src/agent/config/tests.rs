@@ -213,7 +213,7 @@ fn each_fault_says_what_to_do() {
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"digest\""),
-            "\"basic\" or \"ntlm\"",
+            "\"basic\", \"ntlm\" or \"negotiate\"",
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nno-proxy = [\"a b\"]"),
