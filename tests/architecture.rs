@@ -25,14 +25,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &["common", "tunnel", "net"]),
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
+    // What comes of an order is recorded.
+    ("agent::acme", &["agent::audit", "agent::store"]),
     // What is asked of these rooms, and their answers, have one definition.
-    ("agent::admin", &["agent::audit", "agent::mapping"]),
+    ("agent::admin", &["agent::acme", "agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
     ("agent::callers", &["agent::store"]),
     // Some commands work on files, without a daemon.
     (
         "agent::cli",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::audit",
             "agent::config",
@@ -46,15 +49,19 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::config",
         &[
+            "agent::acme",
             "agent::audit",
             "agent::callers",
             "agent::connection",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
+            "agent::pass_through",
             "agent::policy",
             "agent::proxy",
+            "agent::signed",
             "agent::store",
             "agent::upstream",
         ],
@@ -85,12 +92,14 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pause",
             "agent::policy",
             "agent::proxy",
             "agent::remembered",
+            "agent::signed",
             "agent::upstream",
         ],
     ),
@@ -98,10 +107,12 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "agent::doctor",
         &[
+            "agent::acme",
             "agent::admin",
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::issuers",
             "agent::run",
             "agent::store",
             "agent::upstream",
@@ -114,12 +125,17 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::issuers", &[]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
     // Reads people from the store, and asks the applications about their credentials.
     ("agent::mapping", &["agent::audit", "agent::credentials", "agent::store", "agent::upstream"]),
     ("agent::metrics", &["agent::admin", "agent::counters"]),
+    // Takes the streams that the relay opens, and hands their requests to the front.
+    ("agent::pass_through", &["agent::connection", "agent::front", "agent::policy"]),
+    // Where TLS ends, and where its certificates come from.
+    ("agent::passing", &["*"]),
     ("agent::pause", &["agent::store"]),
     ("agent::policy", &[]),
     (
@@ -130,6 +146,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // What decides, and the store behind it.
     ("agent::remembered", &["agent::idempotency", "agent::store"]),
     ("agent::run", &["*"]),
+    // Nonces lie in the store.
+    ("agent::signed", &["agent::store"]),
     ("agent::store", &[]),
     ("agent::upstream", &[]),
     // The relay.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use outhaul::common::ids::{AgentId, BootId, SiteName};
 use outhaul::identity::encoded::Encoded;
-use outhaul::identity::handshake::agent::{Intent, Start, Welcomed, confirm, refused};
+use outhaul::identity::handshake::agent::{Answer, Intent, Start, Welcomed, confirm, refused};
 use outhaul::identity::handshake::join::Join;
-use outhaul::identity::handshake::transcript::Exporter;
+use outhaul::identity::handshake::transcript::Session;
 use outhaul::identity::keys::{PublicKey, SigningKey};
 use outhaul::identity::token::EnrolmentToken;
 use outhaul::net::tls::{self, Peer};
@@ -78,13 +78,16 @@ impl Way {
         slot: u8,
     ) -> Outcome<(Welcomed, Socket)> {
         let mut socket = Box::pin(self.open()).await?;
-        let exporter = Exporter(tls::exporter(socket.get_ref().get_ref().1).map_err(words)?);
+        let session = Session::outer(tls::exporter(socket.get_ref().get_ref().1).map_err(words)?);
         let software = "bench-fleet/1".to_owned();
         let start = Start { intent, site: site.clone(), slot, boot: BootId::generate(), software };
         let (hello, waiting) = start.hello(key, Encoded::random().map_err(words)?);
         websocket::send_frame(&mut socket, Kind::Hello, hello, STEP).await.map_err(words)?;
         let challenge = next(&mut socket, Kind::Challenge).await?;
-        let (proof, proved) = waiting.prove(&challenge, key, Some(exporter), false).map_err(words)?;
+        let Answer::Proof(proof, proved) = waiting.answer(&challenge, key, session, None).map_err(words)?
+        else {
+            return Err("something opens TLS in between".to_owned());
+        };
         websocket::send_frame(&mut socket, Kind::Proof, proof, STEP).await.map_err(words)?;
         let welcomed = proved.welcomed(&next(&mut socket, Kind::Welcome).await?).map_err(words)?;
         websocket::send_frame(&mut socket, Kind::Confirm, confirm(), STEP).await.map_err(words)?;

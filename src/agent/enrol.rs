@@ -1,5 +1,6 @@
 //! `enrol`: makes this agent known to its relay, without a running daemon.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -14,6 +15,7 @@ use super::run::relay;
 use super::store::{Store, give_to_owner};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
+use crate::identity::handshake::transcript::Layer;
 use crate::terminal;
 
 /// Takes the token in, checks that it is meant for this agent's relay, makes first contact, and says what next.
@@ -43,15 +45,21 @@ pub fn enrol(file: &Path, how: &Enrol, json: bool) -> Result<(), Report> {
 }
 
 fn say(enrolled: &Enrolled, json: bool) {
+    let binding = &enrolled.binding;
     let (site, agent) = (&enrolled.enrolment.site, enrolled.enrolment.agent);
     if json {
-        terminal::say_json(&json!({ "site": site, "agent": agent, "bound": enrolled.bound }));
+        terminal::say_json(
+            &json!({ "site": site, "agent": agent, "binding": binding.layer.as_str(), "outer": binding.outer }),
+        );
         return;
     }
     let mut text = format!("Enrolled: this is agent {agent} of site {site}.\n");
-    if !enrolled.bound {
-        text.push_str(
-            "UNBOUND: something between agent and relay opens the TLS connection; allow-unbound lets it.\n",
+    if binding.layer == Layer::Inner {
+        let issuer = binding.outer.as_ref().map_or("an unknown authority", |outer| outer.issuer.as_str());
+        let _ = writeln!(
+            text,
+            "TLS IS INSPECTED: something between agent and relay opens the TLS connection, with a certificate of \
+             “{issuer}”. All went through a TLS session inside, which it can't open."
         );
     }
     text.push_str("Start it with `systemctl start outhaul-agent`, or by hand with `outhaul-agent run`.");

@@ -3,6 +3,7 @@
 //! Only this module knows every room: `main` says which command does what, [`run`] what starts and stops in which
 //! order.
 
+pub mod acme;
 pub mod admin;
 pub mod audit;
 pub mod callers;
@@ -17,16 +18,20 @@ pub mod enrol;
 pub mod front;
 pub mod house;
 pub mod idempotency;
+pub mod issuers;
 pub mod links;
 pub mod live;
 pub mod mapping;
 pub mod metrics;
+pub mod pass_through;
+pub mod passing;
 pub mod pause;
 pub mod policy;
 pub mod proxy;
 pub mod reload;
 pub mod remembered;
 pub mod run;
+pub mod signed;
 pub mod store;
 pub mod upstream;
 
@@ -62,6 +67,9 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Policy(what) => cli::policy::policy(file, what, json),
         Command::Caller(what) => ask(file, async |daemon| cli::caller::caller(daemon, what, json).await),
         Command::Audit(what) => cli::audit::audit(file, what, json),
+        Command::Certificate { what } => {
+            ask(file, async |daemon| cli::certificate::certificate(daemon, what.as_ref(), json).await)
+        }
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),

@@ -14,24 +14,28 @@ use super::admin;
 use super::audit::{Audit, Event, Record, Signer, Writer};
 use super::callers::Callers;
 use super::config::Config;
-use super::connection::{self, Connection};
+use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
 use super::metrics;
+use super::passing;
 use super::pause::Pause;
 use super::policy::tools::digest;
 use super::reload;
 use super::remembered::Remembered;
+use super::signed::{self, Signing};
 use super::store::Store;
 use super::store::tables::identity::Identity;
 use crate::common::clock::Clock;
+use crate::common::ids::AgentId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
+use crate::identity::keys::SigningKey;
 use crate::net::reload::{POLL_EVERY, Poke, watch_files};
 use crate::net::{local, pages};
 use crate::telemetry::logging;
@@ -74,6 +78,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .await
         .map_err(|fault| fault.report())?;
     remembered.start(&tasks);
+    let signing = signing(&store, clock.clone(), config.signed).await?;
     let desk = LinkDesk::new(
         store.clone(),
         audit.clone(),
@@ -85,7 +90,11 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let link_pages = config.pages.as_ref().map(|pages| Listener::open(pages, &tasks)).transpose()?;
     let front = Front::new(site.clone(), pause.clone(), calls.clone(), audit.clone())
         .remembering(remembered.clone(), tasks.clone())
+        .signing(signing.clone())
         .linking(desk.clone());
+
+    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
         let exit =
@@ -104,8 +113,16 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
     let recorded = audit.clone();
+    let named = passing.clone();
+    let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        if let Some(passing) = &named {
+            passing.set_names(
+                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
+            );
+        }
+        signs.configure(config.signed);
         secrets.watch(live.secret_files());
         recorded.configure(config.audit);
         recorded.note(&Record::new(Event::Reload).by(by).detail(&in_force(&config)));
@@ -126,18 +143,22 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         tracing::error!(%fault, "the start is not in the audit");
     }
     let relay = relay(&config)?;
+    let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
         &relay,
         Identity { enrolment, key },
         &store,
         &front,
-        announce,
+        &Arrivals { announce, streams },
         clock.clone(),
         &tunnels,
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    if let Some(acme) = &acme {
+        passing::keep_certificates(acme, &connection, &tasks);
+    }
 
     let in_force = site.clone();
     let house = Arc::new(Running {
@@ -146,12 +167,15 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         relay: config.relay.url.to_string(),
         enrolment: announced,
         connection: connection.clone(),
+        passing: passing.clone(),
         site: site.clone(),
         callers,
         pause: pause.clone(),
         calls: calls.clone(),
         ledger,
+        signing,
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
+        certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
@@ -174,6 +198,9 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     if let Some(listener) = metrics_page {
         let registry = Metrics::new();
         calls.register(&registry);
+        if let Some(passing) = &passing {
+            passing.counters().register(&registry);
+        }
         let (routes, group) = (metrics::router(registry, house), tasks.clone());
         tasks.spawn("metrics page", async move { pages::serve(&listener, routes, &group).await });
     }
@@ -214,7 +241,6 @@ pub(super) fn relay(config: &Config) -> Result<connection::Config, Report> {
         proxy,
         ca_file: relay.ca_file.clone(),
         tunnels: relay.tunnels,
-        allow_unbound: relay.allow_unbound,
     })
 }
 
@@ -253,9 +279,20 @@ fn in_force(config: &Config) -> String {
 
 /// Who signs the audit's heads: this agent, as the relay knows it.
 async fn signer(store: &Store) -> Result<Signer, Report> {
+    let (agent, key) = own_key(store).await?;
+    Ok(Signer { agent, key })
+}
+
+/// Who signs the answers to signed calls: the same.
+async fn signing(store: &Store, clock: Clock, settings: signed::Settings) -> Result<Signing, Report> {
+    let own = own_key(store).await?;
+    Signing::load(store.clone(), clock, own, settings).await.map_err(|fault| fault.report())
+}
+
+async fn own_key(store: &Store) -> Result<(AgentId, SigningKey), Report> {
     let identity = store.identity().await.map_err(|fault| fault.report())?;
     let identity = identity.ok_or_else(|| Report::new(Exit::Software, "the agent's identity is gone"))?;
-    Ok(Signer { agent: identity.enrolment.agent, key: identity.key })
+    Ok((identity.enrolment.agent, identity.key))
 }
 
 /// Tells the relay how the upstreams are, and the audit's head, whenever that changes.

@@ -8,6 +8,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
+/// A number as lengths are written in HTTP (RFC 9110, section 8.6): digits and nothing else, no sign that one reader takes and
+/// the next does not.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
 /// A text that is no size or no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitFault {
@@ -86,6 +93,16 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_decimal_has_digits_and_nothing_else() {
+        for (text, number) in [("0", Some(0)), ("007", Some(7)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(decimal(text.as_bytes()), number);
+        }
+        for bad in ["", "+5", "-1", " 5", "5 ", "5,5", "0x5", "5e1", "18446744073709551616", "\u{663}"] {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn sizes_read_and_show() {

@@ -72,6 +72,14 @@ impl<'d> Table<'d> {
         self.optional(key)
     }
 
+    /// A key that had a meaning once: a fault where it is still written. `help` says what to do.
+    pub fn retired(&mut self, key: &'static str, help: &str) {
+        // Not among the keys that are named to who misspells one.
+        if let Some(value) = self.entries.remove(key) {
+            self.source.fault(value.span().into(), format!("{key} is no more"), help);
+        }
+    }
+
     /// Notes that a key is missing here.
     pub fn missing(&self, key: &str, example: &str) {
         let place = if self.name.is_empty() { "the file".to_owned() } else { self.title() };

@@ -41,18 +41,9 @@ pub struct ApiKeyFault;
 impl ApiKey {
     /// A fresh key.
     pub fn generate() -> Result<Self, RandomFault> {
-        let mut id = String::with_capacity(ID_LENGTH);
-        while id.len() < ID_LENGTH {
-            // Bytes beyond the last whole run of the alphabet are thrown away, so that every letter is as likely.
-            let Encoded([byte]) = Encoded::<1>::random()?;
-            if usize::from(byte) < 256 / ALPHABET.len() * ALPHABET.len()
-                && let Some(letter) = ALPHABET.get(usize::from(byte) % ALPHABET.len())
-            {
-                id.push(char::from(*letter));
-            }
-        }
+        let id = ApiKeyId::generate()?;
         let secret = Secret::new(Encoded::<32>::random()?.0);
-        Ok(Self { id: ApiKeyId(id.into()), secret })
+        Ok(Self { id, secret })
     }
 
     /// Its public part.
@@ -112,6 +103,21 @@ impl fmt::Debug for ApiKey {
 }
 
 impl ApiKeyId {
+    /// A fresh one.
+    pub fn generate() -> Result<Self, RandomFault> {
+        let mut id = String::with_capacity(ID_LENGTH);
+        while id.len() < ID_LENGTH {
+            // Bytes beyond the last whole run of the alphabet are thrown away, so that every letter is as likely.
+            let Encoded([byte]) = Encoded::<1>::random()?;
+            if usize::from(byte) < 256 / ALPHABET.len() * ALPHABET.len()
+                && let Some(letter) = ALPHABET.get(usize::from(byte) % ALPHABET.len())
+            {
+                id.push(char::from(*letter));
+            }
+        }
+        Ok(Self(id.into()))
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,15 +7,17 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use rustls_pki_types::PrivatePkcs8KeyDer;
+
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde::{Deserialize, Serialize};
 
 use super::encoded::{Encoded, EncodingFault};
 use crate::common::secret::Secret;
+use crate::net::inner_tls::Identity;
 
 /// The public half of a key: what the other side pins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -148,8 +150,47 @@ impl SigningKey {
     }
 }
 
+/// What stands before the key itself (RFC 8410, section 4).
+const SPKI: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// Points of small order, in every encoding of y: for such a key anybody can make a signature (RFC 7748, section 7).
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    y(0, 0, 0),
+    y(1, 0, 0),
+    y(0xec, 0xff, 0x7f),
+    y(0xed, 0xff, 0x7f),
+    y(0xee, 0xff, 0x7f),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+const fn y(first: u8, between: u8, last: u8) -> [u8; 32] {
+    [
+        first, between, between, between, between, between, between, between, between, between, between,
+        between, between, between, between, between, between, between, between, between, between, between,
+        between, between, between, between, between, between, between, between, between, last,
+    ]
+}
+
 /// No key file is longer.
 const MAX_FILE: usize = 4096;
+
+/// In a TLS handshake it signs what no proof of ours can be: 64 spaces and a context come first (RFC 8446, section
+/// 4.4.3), while our own signatures are over 32 bytes.
+impl Identity for SigningKey {
+    fn public(&self) -> [u8; 32] {
+        *self.public.as_bytes()
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Self::sign(self, message).0
+    }
+}
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,6 +202,34 @@ impl PublicKey {
     /// From its 32 bytes.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, EncodingFault> {
         Encoded::from_slice(bytes).map(Self)
+    }
+
+    /// From the text of a file: SPKI in PEM (RFC 8410), or the 32 bytes in base64. None where it is neither, or a key
+    /// under which signatures prove nothing.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let bytes: [u8; 32] = if text.starts_with("-----BEGIN") {
+            let document = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).ok()?;
+            document.as_ref().strip_prefix(SPKI)?.try_into().ok()?
+        } else if text.len() <= 44 {
+            let text = text.trim_end_matches('=');
+            let read = STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
+            read.ok()?.try_into().ok()?
+        } else {
+            return None;
+        };
+        let mut unsigned = bytes;
+        if let Some(last) = unsigned.last_mut() {
+            // The sign of x; for points of small order either is as bad.
+            *last &= 0x7f;
+        }
+        (!SMALL_ORDER.contains(&unsigned)).then_some(Self(Encoded(bytes)))
+    }
+
+    /// As SPKI in PEM, which any tool reads.
+    pub fn to_pem(self) -> String {
+        let document = STANDARD.encode([SPKI, self.as_bytes()].concat());
+        format!("-----BEGIN PUBLIC KEY-----\n{document}\n-----END PUBLIC KEY-----\n")
     }
 
     /// Its 32 bytes.

@@ -4,11 +4,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::common::host_name::HostName;
 use crate::common::limits::ByteSize;
 use crate::common::report::{Exit, Report};
 use crate::config::diagnose::{Located, Source};
 use crate::config::table::Table;
 use crate::config::values::{ListenAddress, WssUrl};
+use crate::net::http_server;
 use crate::net::tunnel::Settings;
 use crate::relay::ingress::Limits;
 use crate::relay::ingress::route::Zone;
@@ -29,8 +31,6 @@ pub struct Config {
     pub state: PathBuf,
     /// What is logged.
     pub log: Log,
-    /// Whether agents may connect whose TLS is opened on the way.
-    pub allow_unbound: bool,
     /// Bounds of connections and calls.
     pub limits: Limits,
     /// Bounds of a site.
@@ -39,6 +39,8 @@ pub struct Config {
     pub waiting: Waiting,
     /// Bounds of a tunnel.
     pub tunnel: Settings,
+    /// `[pass-through] zone`: sites are also `{site}.{zone}`, with TLS that the relay does not end.
+    pub pass_through_zone: Option<HostName>,
     /// How long calls may go on after SIGTERM.
     pub drain_time: Duration,
 }
@@ -109,7 +111,12 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     let admin_socket = top.table("admin").or("socket", PathBuf::from("/run/outhaul-relay/admin.sock"));
     let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-relay"));
     let log = read_log(&mut top.table("log"), source);
-    let allow_unbound = top.table("agents").or("allow-unbound", false);
+    if top.has("agents") {
+        top.table("agents").retired(
+            "allow-unbound",
+            "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+        );
+    }
     let mut table = top.table("limits");
     let limits = read_limits(&mut table);
     let tenancy = read_tenancy(&mut table);
@@ -129,19 +136,40 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     };
     let drain_time = table.duration("drain-time", seconds(0)..=minutes(60), seconds(30));
     drop(table);
+    let pass_through_zone = pass_through_zone(top, server.as_ref());
     Some(Config {
         server: server?,
         operator,
         admin_socket,
         state,
         log: log?,
-        allow_unbound,
         limits,
         tenancy,
         waiting,
         tunnel,
+        pass_through_zone,
         drain_time,
     })
+}
+
+/// The relay itself must not be one of the names in it.
+fn pass_through_zone(top: &mut Table<'_>, server: Option<&Server>) -> Option<HostName> {
+    let mut table = top.table("pass-through");
+    let Located { value, at } = table.optional::<Located<HostName>>("zone")?;
+    if let Some(server) = server {
+        let zone = server.zone.to_string();
+        let within = |host: &str| {
+            host.strip_suffix(value.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        if within(&zone) || within(&server.public_url.host) {
+            table.source().fault(
+                at,
+                "the relay itself is in this zone, so that its own TLS would not be ended",
+                format!("write one beside or below the zone of [server], as in \"direct.{zone}\""),
+            );
+        }
+    }
+    Some(value)
 }
 
 fn read_server<'d>(table: &mut Table<'d>, source: &'d Source<'d>) -> Option<Server> {
@@ -197,18 +225,29 @@ fn read_limits(table: &mut Table<'_>) -> Limits {
         tls_handshake_time: table.duration("tls-handshake-time", seconds(1)..=minutes(2), seconds(10)),
         agent_handshakes: count(table.integer("agent-handshakes", 1..=100_000, 512)),
         agent_handshake_time: table.duration("agent-handshake-time", seconds(1)..=minutes(2), seconds(15)),
-        head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
-        head_size: table
-            .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
-            .as_usize(),
-        head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+        http: http_server::Limits {
+            head_time: table.duration("head-time", seconds(1)..=minutes(5), seconds(20)),
+            head_size: table
+                .size("head-size", ByteSize::kib(8)..=ByteSize::kib(64), ByteSize::kib(48))
+                .as_usize(),
+            head_fields: count(table.integer("head-fields", 16..=1000, 100)),
+            answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
+            connection_idle_time: table.duration(
+                "connection-idle-time",
+                seconds(1)..=minutes(60),
+                minutes(5),
+            ),
+            http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
+            http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
+        },
         body_size: table.size("body-size", ByteSize(0)..=ByteSize(1 << 50), ByteSize::mib(1024)),
         body_idle_time: table.duration("body-idle-time", seconds(1)..=minutes(60), seconds(30)),
+        pass_through_idle_time: table.duration(
+            "pass-through-idle-time",
+            seconds(10)..=minutes(60),
+            minutes(5),
+        ),
         first_byte_time: table.duration("first-byte-time", seconds(1)..=minutes(60), minutes(3)),
-        answer_idle_time: table.duration("answer-idle-time", seconds(1)..=minutes(60), minutes(2)),
-        connection_idle_time: table.duration("connection-idle-time", seconds(1)..=minutes(60), minutes(5)),
-        http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
-        http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
     }
 }
 
@@ -217,7 +256,13 @@ fn read_tenancy(table: &mut Table<'_>) -> tenancy::Limits {
     let rate = table.integer("site-calls-a-second", 1..=1_000_000, 20_000);
     let burst = table.integer("site-burst", 1..=1_000_000, rate);
     let positive = |number: u64| NonZeroU32::new(narrow(number)).unwrap_or(NonZeroU32::MIN);
-    tenancy::Limits { calls_at_once, calls_a_second: positive(rate), burst: positive(burst) }
+    tenancy::Limits {
+        calls_at_once,
+        calls_a_second: positive(rate),
+        burst: positive(burst),
+        connections_at_once: narrow(table.integer("site-connections-at-once", 1..=1_000_000, 512)),
+        connections_a_second: positive(table.integer("site-connections-a-second", 1..=1_000_000, 500)),
+    }
 }
 
 const fn seconds(count: u64) -> Duration {

@@ -23,6 +23,9 @@ pub struct RelayMetrics {
     calls: Family<CallResult, Counter>,
     calls_now: Gauge,
     first_byte: Histogram,
+    passed: Family<CallResult, Counter>,
+    passed_now: Gauge,
+    passed_bytes: Family<Way, Counter>,
     sites: Gauge,
     tunnels: Family<OfSite, Gauge>,
     streams: Gauge,
@@ -42,6 +45,11 @@ struct HandshakeResult {
 struct CallResult {
     site: String,
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Way {
+    direction: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +81,9 @@ impl RelayMetrics {
             calls: Family::default(),
             calls_now: Gauge::default(),
             first_byte: Histogram::new(SECONDS),
+            passed: Family::default(),
+            passed_now: Gauge::default(),
+            passed_bytes: Family::default(),
             sites: Gauge::default(),
             tunnels: Family::default(),
             streams: Gauge::default(),
@@ -87,6 +98,11 @@ impl RelayMetrics {
             room.register("calls", "Calls, by site and result: a status class or a problem code", all.calls);
             room.register("calls_now", "Calls under way now", all.calls_now);
             room.register("first_byte_seconds", "Time from a call's head to its answer's", all.first_byte);
+            let help = "Connections for names that pass unopened, by site and result";
+            room.register("passed_connections", help, all.passed);
+            room.register("passed_connections_now", "Those that are open now", all.passed_now);
+            let help = "Bytes of those that have ended, from callers (in) and to them (out)";
+            room.register("passed_bytes", help, all.passed_bytes);
         });
         registry.register("registry", |room| {
             room.register("sites", "Sites known", all.sites);
@@ -130,6 +146,22 @@ impl RelayMetrics {
     pub fn call_ended(&self, site: &str, result: &'static str, after: Duration) {
         self.calls.get_or_create(&CallResult { site: site.to_owned(), result }).inc();
         self.first_byte.observe(after.as_secs_f64());
+    }
+
+    /// A connection that passes unopened.
+    pub fn passing(&self) -> Counted {
+        count(&self.passed_now)
+    }
+
+    /// What became of one; `site` is one the relay knows, or empty.
+    pub fn passed(&self, site: &str, result: &'static str) {
+        self.passed.get_or_create(&CallResult { site: site.to_owned(), result }).inc();
+    }
+
+    /// How many bytes one has brought.
+    pub fn passed_bytes(&self, from_caller: u64, to_caller: u64) {
+        self.passed_bytes.get_or_create(&Way { direction: "in" }).inc_by(from_caller);
+        self.passed_bytes.get_or_create(&Way { direction: "out" }).inc_by(to_caller);
     }
 
     /// The page, with what the registry knows at this moment.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustls::sign::CertifiedKey;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::admin::{self, Operations};
+use super::admin::{self, Direct, Operations};
 use super::cli::Cli;
 use super::config::Config;
 use super::enrolment::Gate;
@@ -17,7 +18,7 @@ use super::ingress::route::Names;
 use super::ingress::{Ingress, Parts};
 use super::metrics::RelayMetrics;
 use super::operator::{self, Pages};
-use super::registry::Registry;
+use super::registry::{PassThroughNames, Registry};
 use super::store::{Store, StoreFault};
 use crate::common::clock::Clock;
 use crate::common::report::{Exit, Report};
@@ -26,8 +27,8 @@ use crate::identity::keys::SigningKey;
 use crate::net::listen::listen;
 use crate::net::local::Server;
 use crate::net::pages;
-use crate::net::reload::{POLL_EVERY, keep_certificate};
-use crate::net::tls::{Certificates, server_config};
+use crate::net::reload::{POLL_EVERY, keep_certificate_if};
+use crate::net::tls::{Certificates, about, server_config};
 use crate::telemetry::logging;
 use crate::terminal::{one_thread, say, say_json};
 use crate::tunnel::code::{CloseCode, DrainCode};
@@ -54,7 +55,9 @@ pub fn run(config: &Config) -> Result<(), Report> {
 pub(super) fn check(cli: &Cli) -> Result<(), Report> {
     let config = Config::load(&cli.config)?;
     let server = &config.server;
-    certificates(&config)?;
+    let loaded = certificates(&config)?;
+    let direct = PassThroughNames::new(config.pass_through_zone.clone());
+    refuse_certificate(&direct, &loaded, &config)?;
     let site = format!("https://SITE.{}/", server.zone);
     if cli.json {
         say_json(&json!({
@@ -110,12 +113,18 @@ impl Relay {
 
         let server = &config.server;
         let fingerprint = key.public().fingerprint();
+        let direct = direct(config, &store, &certificates).await?;
         let operations = Operations::new(
             store.clone(),
             registry.clone(),
             clock.clone(),
             server.public_url.clone(),
             fingerprint,
+            Direct {
+                names: direct.clone(),
+                zone: server.zone.to_string(),
+                certificates: certificates.clone(),
+            },
         );
         let operator = bind(config.operator.0, "[operator] listen")?;
         let operator_address = address(&operator)?;
@@ -130,12 +139,14 @@ impl Relay {
 
         let tls = server_config(Arc::clone(&certificates))
             .map_err(|error| Report::from_error(Exit::Config, &error))?;
-        keep_certificate(
+        let passed = direct.clone();
+        keep_certificate_if(
             certificates,
             server.certificate.clone(),
             server.private_key.clone(),
             POLL_EVERY,
             &back,
+            move |fresh| is_not_for_passed_names(&passed, fresh),
         );
         let pages = Pages {
             listening: listening.clone(),
@@ -153,15 +164,9 @@ impl Relay {
             "admin socket",
             async move { admin_socket.serve(admin::routes(operations), &group).await },
         );
-        let gate = Gate {
-            store,
-            key: Arc::new(key),
-            clock: clock.clone(),
-            allow_unbound: config.allow_unbound,
-            tunnel: config.tunnel.clone(),
-        };
+        let gate = Gate { store, key: Arc::new(key), clock: clock.clone(), tunnel: config.tunnel.clone() };
         let ingress = Ingress::new(Parts {
-            names: Names { zone: server.zone.clone(), public: server.public_url.host.clone() },
+            names: Names { zone: server.zone.clone(), public: server.public_url.host.clone(), direct },
             limits: config.limits.clone(),
             registry: registry.clone(),
             gate,
@@ -240,6 +245,46 @@ fn certificates(config: &Config) -> Result<Arc<Certificates>, Report> {
         Report::from_error(Exit::Config, &error)
             .with_remedy("Mend certificate and private-key in [server], or the files they name.")
     })
+}
+
+/// The names that pass unopened. The relay must not be able to answer for them itself, else nobody could tell whether
+/// it does.
+async fn direct(
+    config: &Config,
+    store: &Store,
+    certificates: &Certificates,
+) -> Result<PassThroughNames, Report> {
+    let direct = PassThroughNames::new(config.pass_through_zone.clone());
+    for row in store.names().await.map_err(|fault| store_report(config, &fault))? {
+        direct.set(row.name, row.site);
+    }
+    refuse_certificate(&direct, certificates, config)?;
+    Ok(direct)
+}
+
+fn refuse_certificate(
+    direct: &PassThroughNames,
+    certificates: &Certificates,
+    config: &Config,
+) -> Result<(), Report> {
+    is_not_for_passed_names(direct, &certificates.current()).map_err(|what| {
+        let text = format!("{} {what}", config.server.certificate.display());
+        Report::new(Exit::Config, text).with_remedy(
+            "Have the relay's certificate issued without it: names that pass through have certificates of their \
+             sites only.",
+        )
+    })
+}
+
+fn is_not_for_passed_names(direct: &PassThroughNames, certified: &CertifiedKey) -> Result<(), String> {
+    if direct.is_empty() {
+        return Ok(());
+    }
+    let about = about(certified).ok_or("holds a certificate whose names can't be read")?;
+    match direct.covered_by(&about.names) {
+        Some(name) => Err(format!("is for {name}, which covers a name that passes through")),
+        None => Ok(()),
+    }
 }
 
 async fn fill(registry: &Registry, store: &Store) -> Result<(), StoreFault> {

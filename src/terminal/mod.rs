@@ -5,6 +5,8 @@ mod generate;
 mod prompt;
 mod secret;
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,16 +46,35 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Report>>) -> Result<T, R
     runtime.block_on(work)
 }
 
-/// Prints to standard output. A reader that has gone away (`| head`) is no fault.
+/// Prints to standard output, without controls but tabs and line ends: some of it was written by others, who must not move
+/// a person's cursor. A reader that has gone away (`| head`) is no fault.
 pub fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+    let _ = writeln!(out, "{}", plain(text).trim_end_matches('\n'));
     let _ = out.flush();
+}
+
+/// JSON leaves some controls as they are; only texts hold any.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_control() && letter != '\n' {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
+}
+
+fn plain(text: &str) -> Cow<'_, str> {
+    let acts = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if text.contains(acts) { text.replace(acts, "\u{fffd}").into() } else { text.into() }
 }
 
 /// Prints a document for machines, indented.
 pub fn say_json(document: &Value) {
-    say(&format!("{document:#}"));
+    say(&escaped(&format!("{document:#}")));
 }
 
 /// Columns set flush, two spaces apart; the first row is the heading.
@@ -79,6 +100,16 @@ pub fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_moves_no_cursor() {
+        assert_eq!(plain("a\tb\nü\n"), "a\tb\nü\n");
+        assert_eq!(plain("\u{1b}[2J\u{9b}1m\r\u{7}"), "\u{fffd}[2J\u{fffd}1m\u{fffd}\u{fffd}");
+        let document = serde_json::json!({ "a": "\u{1b}\u{9b}\u{7f}ü\n" });
+        let json = escaped(&format!("{document:#}"));
+        assert!(!json.contains(|letter: char| letter.is_control() && letter != '\n'), "{json:?}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), document);
+    }
 
     #[test]
     fn columns_are_flush() {

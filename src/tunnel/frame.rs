@@ -39,6 +39,8 @@ pub enum Kind {
     Confirm,
     /// Handshake, refused; carries the reason as a document.
     Refuse,
+    /// Handshake, the agent begins TLS inside the WebSocket; empty.
+    StartTls,
     /// Opens a stream.
     Open,
     /// The answer's head.
@@ -75,6 +77,7 @@ impl Kind {
             Self::Welcome => 0x04,
             Self::Confirm => 0x05,
             Self::Refuse => 0x06,
+            Self::StartTls => 0x07,
             Self::Open => 0x10,
             Self::Head => 0x11,
             Self::Data => 0x12,
@@ -99,6 +102,7 @@ impl Kind {
             0x04 => Self::Welcome,
             0x05 => Self::Confirm,
             0x06 => Self::Refuse,
+            0x07 => Self::StartTls,
             0x10 => Self::Open,
             0x11 => Self::Head,
             0x12 => Self::Data,

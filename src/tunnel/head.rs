@@ -4,9 +4,11 @@
 //! state that a peer could poison. Numbers are big-endian. See `docs/protocol.md`, "Heads".
 
 use bytes::{Buf, BufMut, Bytes};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::common::ids::RequestId;
+use crate::common::limits::decimal;
 
 /// How a caller's request came to the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,13 +62,16 @@ pub struct ResponseHead {
 /// What a `bytes` stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BytesHead {
-    /// `passthrough`, `egress`; an end that does not know the purpose resets with `Unsupported`.
+    /// [`PASS_THROUGH`], `egress`; an end that does not know the purpose resets with `Unsupported`.
     pub purpose: String,
     /// Whom it is for: the SNI name, or `host:port` for egress.
     pub target: String,
     /// The far peer's address, as the opener claims it.
     pub peer: String,
 }
+
+/// The purpose of a stream that is a caller's connection, its TLS unopened.
+pub const PASS_THROUGH: &str = "pass-through";
 
 /// A message that needs no answer but its acknowledgement: the stream's END.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,13 +103,17 @@ pub enum HeadFault {
     /// A part is not what it should be.
     #[error("the head's {0} can't be read")]
     Bad(&'static str),
-    /// Longer than a frame may be.
-    #[error("the head is longer than {limit} bytes", limit = super::frame::MAX_HEAD)]
+    /// Longer than a frame may be, or of too many fields.
+    #[error("the head is longer than {limit} bytes or of more than {MAX_FIELDS} fields", limit = super::frame::MAX_HEAD)]
     TooLarge,
     /// A kind of stream this version does not know.
     #[error("stream kind {0} is unknown")]
     UnknownKind(u8),
 }
+
+/// How many fields a head or trailers may have. Short ones fill a frame by the thousand, and each costs far more in memory
+/// than on the wire.
+pub const MAX_FIELDS: usize = 1024;
 
 const KIND_HTTP: u8 = 1;
 const KIND_BYTES: u8 = 2;
@@ -212,6 +221,7 @@ impl ResponseHead {
         }
         let headers = take_headers(input)?;
         end(input)?;
+        one_length(&headers)?;
         Ok(Self { status, headers })
     }
 }
@@ -239,6 +249,9 @@ fn put_short(out: &mut impl BufMut, bytes: &[u8]) -> Result<(), HeadFault> {
 }
 
 fn put_headers(out: &mut impl BufMut, headers: &HeaderMap) -> Result<(), HeadFault> {
+    if headers.len() > MAX_FIELDS {
+        return Err(HeadFault::TooLarge);
+    }
     out.put_u16(u16::try_from(headers.len()).map_err(|_| HeadFault::TooLarge)?);
     for (name, value) in headers {
         put_short(out, name.as_str().as_bytes())?;
@@ -267,6 +280,9 @@ fn take_text(input: &mut Bytes, what: &'static str) -> Result<String, HeadFault>
 
 fn take_headers(input: &mut Bytes) -> Result<HeaderMap, HeadFault> {
     let count = usize::from(take_u16(input)?);
+    if count > MAX_FIELDS {
+        return Err(HeadFault::TooLarge);
+    }
     // A field takes four bytes at the least, so a lying count can't make us reserve much.
     if count > input.remaining() / 4 {
         return Err(HeadFault::Short);
@@ -279,6 +295,16 @@ fn take_headers(input: &mut Bytes) -> Result<HeaderMap, HeadFault> {
         headers.try_append(name, value).map_err(|_| HeadFault::TooLarge)?;
     }
     Ok(headers)
+}
+
+/// The next reader of this head must find one length in it, or none (RFC 9112, section 6.3).
+fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if decimal(length.as_bytes()).is_some() => Ok(()),
+        _ => Err(HeadFault::Bad("length")),
+    }
 }
 
 fn end(input: &Bytes) -> Result<(), HeadFault> {

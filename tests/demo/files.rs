@@ -14,6 +14,11 @@ pub(crate) const SITE: &str = "demo";
 /// Sites are names below it; all of `.localhost` means this machine.
 pub(crate) const ZONE: &str = "outhaul.localhost";
 
+/// Names in it pass the relay unopened.
+pub(crate) const DIRECT_ZONE: &str = "direct.outhaul.localhost";
+/// A name of the customer's own that does.
+pub(crate) const CUSTOMER_NAME: &str = "jira.customer.localhost";
+
 /// Files and ports.
 pub(crate) struct Files {
     pub(crate) ca: PathBuf,
@@ -46,7 +51,8 @@ pub(crate) fn write(folder: &Path, settings: &Settings, jira: &Jira, pages_port:
     Ok(files)
 }
 
-/// An authority of the demo's own, and the relay's certificate: the zone, all sites below it, and loopback.
+/// An authority of the demo's own; the relay's certificate: the zone, all sites below it, and loopback; and the agent's,
+/// for the names that pass the relay unopened.
 fn certificates(folder: &Path, ca: &Path) -> Outcome<()> {
     let mut params = CertificateParams::new(Vec::new()).map_err(words)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -55,12 +61,17 @@ fn certificates(folder: &Path, ca: &Path) -> Outcome<()> {
     plain(ca, &params.self_signed(&key).map_err(words)?.pem())?;
     let issuer = Issuer::new(params, key);
     let hosts = [ZONE.to_owned(), format!("*.{ZONE}"), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    issue(folder, &issuer, "relay", &hosts)?;
+    issue(folder, &issuer, "direct", &[format!("{SITE}.{DIRECT_ZONE}"), CUSTOMER_NAME.to_owned()])
+}
+
+fn issue(folder: &Path, issuer: &Issuer<'_, KeyPair>, name: &str, hosts: &[String]) -> Outcome<()> {
     let mut leaf = CertificateParams::new(hosts.to_vec()).map_err(words)?;
-    leaf.distinguished_name.push(DnType::CommonName, "Outhaul demo relay");
+    leaf.distinguished_name.push(DnType::CommonName, format!("Outhaul demo {name}"));
     let key = KeyPair::generate().map_err(words)?;
-    let certificate = leaf.signed_by(&key, &issuer).map_err(words)?;
-    plain(&folder.join("relay.pem"), &certificate.pem())?;
-    private(&folder.join("relay.key"), &key.serialize_pem())
+    let certificate = leaf.signed_by(&key, issuer).map_err(words)?;
+    plain(&folder.join(format!("{name}.pem")), &certificate.pem())?;
+    private(&folder.join(format!("{name}.key")), &key.serialize_pem())
 }
 
 fn relay_config(folder: &Path, files: &Files) -> String {
@@ -72,6 +83,9 @@ certificate = "{at}/relay.pem"
 private-key = "{at}/relay.key"
 zone = "{ZONE}"
 public-url = "wss://localhost:{port}"
+
+[pass-through]
+zone = "{DIRECT_ZONE}"
 
 [operator]
 listen = "127.0.0.1:{operator}"
@@ -137,6 +151,12 @@ key = {{ file = "{at}/store.key" }}
 
 [admin]
 socket = "{at}/agent.sock"
+
+[pass-through]
+customer-names = ["{CUSTOMER_NAME}"]
+operator-names = ["{SITE}.{DIRECT_ZONE}"]
+certificate = "{at}/direct.pem"
+private-key = "{at}/direct.key"
 
 [upstream.jira]
 url = "{url}"

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::children::{Children, Programs};
 use crate::client::{self, Answer};
-use crate::files::{self, Files, SITE, ZONE};
+use crate::files::{self, CUSTOMER_NAME, DIRECT_ZONE, Files, SITE, ZONE};
 use crate::jira::{self, Jira};
 use crate::settings::Settings;
 use crate::{Outcome, people, show};
@@ -78,6 +78,7 @@ async fn play(
     })
     .await?;
     show::run(&programs.relay, &["--config", relay_config, "site", "add", SITE])?;
+    show::run(&programs.relay, &["--config", relay_config, "site", "name", "add", SITE, CUSTOMER_NAME])?;
     let said = show::run(&programs.relay, &["--config", relay_config, "site", "enrol", SITE])?;
     let token = find(&said, "oht_")?;
 
@@ -112,10 +113,15 @@ async fn play(
         format!("{} {}", programs.relay.display(), relay_arguments.join(" ")),
     );
     let path_base_url = format!("https://{ZONE}:{}/s/{SITE}/jira", files.port);
+    let direct_base_url = format!("https://{SITE}.{DIRECT_ZONE}:{}/jira", files.port);
+    let customer_base_url = format!("https://{CUSTOMER_NAME}:{}/jira", files.port);
     if let Some(path) = &settings.json {
         let document = json!({
             "base_url": base_url,
             "path_base_url": path_base_url,
+            // TLS ends at the agent: by the operator's name and by the customer's. The authority is the same file.
+            "pass_through_base_url": direct_base_url,
+            "customer_base_url": customer_base_url,
             "caller_key": key,
             "people_key": people_key,
             "pages_url": format!("http://localhost:{}", files.pages_port),
@@ -140,6 +146,7 @@ async fn play(
     show::title("It is yours");
     println!("  base URL      {base_url}");
     println!("  or by path    {path_base_url}");
+    println!("  passed on     {direct_base_url}   (TLS ends at the agent)");
     println!("  key           {key}   (Authorization: Bearer, or the password of Basic)");
     println!("  authority     {}   (curl --cacert, REQUESTS_CA_BUNDLE)", files.ca.display());
     println!("  logs          {0}/relay.log, {0}/agent.log", folder.display());

@@ -106,7 +106,7 @@ async fn status_pause_and_resume() {
     let status = world.status().await;
     assert_eq!(status["relay"]["site"], "acme");
     assert_eq!(status["relay"]["tunnels"].as_array().unwrap().len(), 2);
-    assert_eq!(status["relay"]["tunnels"][0]["bound"], true);
+    assert_eq!(status["relay"]["tunnels"][0]["binding"], "direct");
     assert_eq!(status["relay"]["tunnels"][0]["role"], "active");
     assert_eq!(status["callers"], 1);
     assert_eq!(status["policy"]["rules"], 2);

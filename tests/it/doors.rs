@@ -94,7 +94,7 @@ async fn a_relay_that_does_not_take_the_token() {
     let good = world.token().await;
     let outcome = world.agent(&["enrol", "--token", &good, "--json"]).await;
     assert_eq!(outcome.json()["site"], "acme");
-    assert_eq!(outcome.json()["bound"], true);
+    assert_eq!(outcome.json()["binding"], "direct");
     let again = world.agent(&["enrol", "--token", &good]).await;
     assert!(again.code == 73 && again.err.contains("--replace"), "{again:?}");
     let used = world.agent(&["enrol", "--token", &good, "--replace"]).await;

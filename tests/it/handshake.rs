@@ -9,32 +9,36 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outhaul::agent::connection::enrol::{EnrolFault, Enrolled, enrol};
-use outhaul::agent::connection::{Config, Connection, Snapshot};
+use outhaul::agent::connection::{Arrivals, Binding, Config, Connection, Snapshot};
 use outhaul::common::clock::Clock;
 use outhaul::common::ids::RequestId;
 use outhaul::common::report::{Exit, Report};
 use outhaul::common::tasks::Tasks;
-use outhaul::identity::handshake::transcript::Exporter;
+use outhaul::identity::handshake::transcript::Layer;
 use outhaul::identity::keys::SigningKey;
 use outhaul::identity::token::{EnrolmentSecret, EnrolmentToken};
+use outhaul::net::inner_tls::{Identity, Line, PeerKey};
 use outhaul::net::tls::{self, Certificates, Peer, client_config, server_config};
 use outhaul::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role, Settings, Tunnel, TunnelBody};
 use outhaul::net::websocket;
-use outhaul::relay::enrolment::{Gate, Outcome};
+use outhaul::relay::enrolment::{Connected, Gate, GateFault, Outcome};
 use outhaul::relay::store::{Registration, Role as Standing, Store};
 use outhaul::tunnel::code::{CloseCode, DrainCode};
 use outhaul::tunnel::head::{BytesHead, RequestHead, Scheme};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::support::eventually;
+use crate::support::interceptor::Interceptor;
 use crate::support::pki::Authority;
 use crate::support::store::store_in;
 
@@ -95,7 +99,9 @@ impl Service<Request<TunnelBody>> for Parrot {
     }
 }
 
-type Tunnels = Arc<Mutex<Vec<(u8, bool, Tunnel)>>>;
+type Tunnels = Arc<Mutex<Vec<(u8, Box<Connected>, Tunnel)>>>;
+
+type Faults = Arc<Mutex<Vec<GateFault>>>;
 
 /// A relay as the handshake sees it, and the site that is to reach it.
 struct Bench {
@@ -103,12 +109,13 @@ struct Bench {
     authority: Authority,
     gate: Arc<Gate>,
     tunnels: Tunnels,
+    faults: Faults,
     address: SocketAddr,
     tasks: Tasks,
 }
 
 impl Bench {
-    async fn new(allow_unbound: bool) -> Self {
+    async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new(folder.path());
         let store = Store::open(&folder.path().join("relay.db")).unwrap();
@@ -117,7 +124,6 @@ impl Bench {
             store,
             key: Arc::new(SigningKey::generate().unwrap().0),
             clock: Clock::system(),
-            allow_unbound,
             tunnel: Settings::default(),
         });
         let (chain, key) = authority.issue("relay", &["localhost"]);
@@ -125,13 +131,14 @@ impl Bench {
         let (tasks, tunnels) = (Tasks::new(), Tunnels::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = (Arc::clone(&gate), Arc::clone(&tunnels), tasks.clone());
+        let faults = Faults::default();
+        let door = (Arc::clone(&gate), Arc::clone(&tunnels), tasks.clone(), Arc::clone(&faults));
         tasks.spawn_detached(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 door.2.spawn_detached(receive(door.clone(), acceptor.clone(), stream, peer));
             }
         });
-        Self { folder, authority, gate, tunnels, address, tasks }
+        Self { folder, authority, gate, tunnels, faults, address, tasks }
     }
 
     async fn token(&self) -> EnrolmentToken {
@@ -149,13 +156,12 @@ impl Bench {
         EnrolmentToken { url: "wss://localhost".to_owned(), site: "acme".parse().unwrap(), relay, secret }
     }
 
-    fn config(&self, port: u16, allow_unbound: bool) -> Config {
+    fn config(&self, port: u16) -> Config {
         Config {
             url: format!("wss://localhost:{port}").parse().unwrap(),
             proxy: None,
             ca_file: Some(self.authority.file.clone()),
             tunnels: 2,
-            allow_unbound,
         }
     }
 
@@ -180,9 +186,10 @@ impl Bench {
         let announce = |head: RequestHead, extensions: &mut http::Extensions| {
             extensions.insert(head.peer);
         };
+        let arrivals = Arrivals { announce, streams: None };
         let clock = Clock::system();
         let connection =
-            Connection::start(config, identity, &store, service, announce, clock, &tasks).unwrap();
+            Connection::start(config, identity, &store, service, &arrivals, clock, &tasks).unwrap();
         Agent { connection, tasks }
     }
 
@@ -240,28 +247,34 @@ impl Agent {
 }
 
 async fn receive(
-    (gate, tunnels, tasks): (Arc<Gate>, Tunnels, Tasks),
+    (gate, tunnels, tasks, faults): (Arc<Gate>, Tunnels, Tasks, Faults),
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
-    let exporter = Exporter(tls::exporter(stream.get_ref().1).unwrap());
+    let exporter = tls::exporter(stream.get_ref().1).unwrap();
     let group = tasks.clone();
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
         let (gate, tunnels, group) = (Arc::clone(&gate), Arc::clone(&tunnels), group.clone());
+        let faults = Arc::clone(&faults);
         let answer = websocket::answer_upgrade(&request).unwrap().map(|()| Empty::<Bytes>::new());
         let upgrade = hyper::upgrade::on(&mut request);
         group.clone().spawn_detached(async move {
-            let mut socket = websocket::accept(TokioIo::new(upgrade.await.unwrap()), Vec::new()).await;
-            let outcome = gate.handshake(&mut socket, Some(exporter), peer, PATIENCE).await;
-            let Ok(Outcome::Connected(connected)) = outcome else {
-                websocket::close(&mut socket, CloseCode::Refused, PATIENCE).await;
-                return;
+            let socket = websocket::accept(TokioIo::new(upgrade.await.unwrap()), Vec::new()).await;
+            let mut line = Line::new(socket);
+            let outcome = gate.handshake(&mut line, exporter, peer, PATIENCE).await;
+            let connected = match outcome {
+                Ok(Outcome::Connected(connected)) => connected,
+                Ok(Outcome::Enrolled(_)) => return line.close(CloseCode::Refused, PATIENCE).await,
+                Err(fault) => {
+                    faults.lock().unwrap().push(fault);
+                    return line.close(CloseCode::Refused, PATIENCE).await;
+                }
             };
             let (clock, deaf) = (Clock::system(), Arc::new(Deaf));
-            let tunnel = Tunnel::start(socket, Role::Relay, Settings::default(), clock, &group, deaf);
-            tunnels.lock().unwrap().push((connected.slot, connected.bound, tunnel));
+            let tunnel = line.start(Role::Relay, Settings::default(), clock, &group, deaf).unwrap();
+            tunnels.lock().unwrap().push((connected.slot, connected, tunnel));
         });
         std::future::ready(Ok::<_, Infallible>(answer))
     });
@@ -270,26 +283,12 @@ async fn receive(
     let _ = connection.with_upgrades().await;
 }
 
-/// A proxy that opens TLS: one session with the agent, another with the relay.
-async fn interceptor(bench: &Bench) -> u16 {
-    let (chain, key) = bench.authority.issue("interceptor", &["localhost"]);
-    let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
-    let onward = client_config(Peer::Relay, Some(&bench.authority.file)).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (port, relay, tasks) = (listener.local_addr().unwrap().port(), bench.address, bench.tasks.clone());
-    bench.tasks.spawn_detached(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, connector) = (acceptor.clone(), TlsConnector::from(Arc::clone(&onward)));
-            tasks.spawn_detached(async move {
-                let mut agent = acceptor.accept(stream).await.unwrap();
-                let stream = TcpStream::connect(relay).await.unwrap();
-                let name = "localhost".to_owned().try_into().unwrap();
-                let mut relay = connector.connect(name, stream).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut agent, &mut relay).await;
-            });
-        }
-    });
-    port
+/// The secret as it is written in PROOF.
+fn secret_of(token: &EnrolmentToken) -> String {
+    let text = token.to_secret_text();
+    let document = URL_SAFE_NO_PAD.decode(text.expose().strip_prefix("oht_").unwrap()).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    document["k"].as_str().unwrap().to_owned()
 }
 
 fn text(fault: &EnrolFault) -> String {
@@ -307,11 +306,11 @@ fn copy_folder(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn an_agent_enrols_connects_serves_and_comes_back() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     let token = bench.token().await;
     let enrolled = bench.enrol(&config, &token).await.unwrap();
-    assert!(enrolled.bound);
+    assert_eq!(enrolled.binding.layer, Layer::Outer);
     let again = bench.enrol(&config, &token).await.unwrap_err();
     assert!(
         text(&again).contains("enrolled already") && text(&again).contains("--replace"),
@@ -322,7 +321,7 @@ async fn an_agent_enrols_connects_serves_and_comes_back() {
     for round in 0..2 {
         let agent = Bench::agent(&config, &bench.state()).await;
         for slot in agent.connected().await {
-            assert_eq!((slot.bound, slot.error), (Some(true), None));
+            assert_eq!((slot.binding.unwrap().layer, slot.error), (Layer::Outer, None));
         }
         for slot in 0..2 {
             assert_eq!(bench.call(slot).await, "GET /jira/x?y=1 from 192.0.2.1", "round {round}");
@@ -338,8 +337,8 @@ async fn an_agent_enrols_connects_serves_and_comes_back() {
 
 #[tokio::test]
 async fn a_drained_tunnel_is_replaced_before_it_ends() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let agent = Bench::agent(&config, &bench.state()).await;
     bench.call(0).await;
@@ -354,8 +353,8 @@ async fn a_drained_tunnel_is_replaced_before_it_ends() {
 
 #[tokio::test]
 async fn a_caller_that_goes_cancels_the_service() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let service = Parrot::default();
     let agent = Bench::agent_with(&config, &bench.state(), &service).await;
@@ -384,8 +383,8 @@ async fn a_caller_that_goes_cancels_the_service() {
 
 #[tokio::test]
 async fn a_copy_is_refused_with_an_alarm_and_the_live_session_stays() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let copied = bench.folder.path().join("copy");
     copy_folder(&bench.state(), &copied);
@@ -413,34 +412,114 @@ async fn a_copy_is_refused_with_an_alarm_and_the_live_session_stays() {
 }
 
 #[tokio::test]
-async fn who_opens_tls_on_the_way_is_found_out() {
-    for (agent_allows, relay_allows, says) in [
-        (false, false, "opened by something in between"),
-        (false, true, "exempt the relay's host from inspection"),
-        (true, false, "the relay does not allow that"),
-    ] {
-        let bench = Bench::new(relay_allows).await;
-        let config = bench.config(interceptor(&bench).await, agent_allows);
-        let fault = bench.enrol(&config, &bench.token().await).await.unwrap_err();
-        assert!(text(&fault).contains(says) && text(&fault).contains("allow-unbound"), "{}", text(&fault));
-        assert!(bench.gate.store.agents().await.unwrap().is_empty());
-    }
-    let bench = Bench::new(true).await;
-    let config = bench.config(interceptor(&bench).await, true);
-    assert!(!bench.enrol(&config, &bench.token().await).await.unwrap().bound);
+async fn who_opens_tls_on_the_way_sees_only_tls_inside() {
+    let bench = Bench::new().await;
+    let corporate = bench.folder.path().join("corporate");
+    std::fs::create_dir(&corporate).unwrap();
+    let middle = Interceptor::start(&corporate, &bench.authority.file, bench.address).await;
+    let config = Config { ca_file: Some(middle.authority.file.clone()), ..bench.config(middle.port) };
+    let token = bench.token().await;
+    let enrolled = bench.enrol(&config, &token).await.unwrap();
+    let seen = |binding: &Binding| {
+        assert_eq!(binding.layer, Layer::Inner);
+        let outer = binding.outer.clone().unwrap();
+        assert!(outer.issuer.contains("Outhaul test authority") && outer.sha256.len() == 64, "{outer:?}");
+        outer
+    };
+    let outer = seen(&enrolled.binding);
     let agent = Bench::agent(&config, &bench.state()).await;
     for slot in agent.connected().await {
-        assert_eq!(slot.bound, Some(false), "and status shows it");
+        assert_eq!(seen(&slot.binding.unwrap()), outer);
     }
-    assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1");
-    assert!(bench.tunnels.lock().unwrap().iter().all(|(_, bound, _)| !bound));
+    for round in 0..2 {
+        for slot in 0..2 {
+            assert_eq!(bench.call(slot).await, "GET /jira/x?y=1 from 192.0.2.1");
+        }
+        // The line breaks: the agent is back by itself, inside again.
+        middle.cut();
+        eventually("new tunnels", PATIENCE, async || bench.tunnels.lock().unwrap().len() >= 4 + 2 * round)
+            .await;
+    }
+    for (_, connected, _) in bench.tunnels.lock().unwrap().iter() {
+        assert_eq!((connected.layer, connected.outer.as_ref()), (Layer::Inner, Some(&outer)));
+    }
+    assert!(bench.gate.store.alarms().await.unwrap().is_empty());
     agent.stop().await;
+
+    // What it saw: the handshake outside and nothing else. Both directions were understood.
+    let recording = middle.recording();
+    for there in
+        ["GET /agent/v1 HTTP/1.1", "\"purpose\":\"enrol\"", "\"purpose\":\"connect\"", "\"binding\":"]
+    {
+        assert!(recording.holds(there), "{there} in what it saw");
+    }
+    let secret = secret_of(&token);
+    for hidden in ["/jira/x", "y=1", "192.0.2.1", "\"secret\"", "\"join\"", "\"counter\"", secret.as_str()] {
+        assert!(!recording.holds(hidden), "{hidden} in what it saw");
+    }
+}
+
+/// Ends both outer TLS and the TLS inside, with keys of its own.
+#[tokio::test]
+async fn who_opens_tls_inside_too_is_refused_at_both_ends() {
+    let bench = Bench::new().await;
+    let (chain, key) = bench.authority.issue("middle", &["localhost"]);
+    let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
+    let onward = client_config(Peer::Relay, Some(&bench.authority.file)).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (config, relay) = (bench.config(listener.local_addr().unwrap().port()), bench.address);
+    let stolen = bench.gate.key.public();
+    let tasks = bench.tasks.clone();
+    bench.tasks.spawn_detached(async move {
+        loop {
+            let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let onward = Arc::clone(&onward);
+            let tasks = tasks.clone();
+            let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+                let answer = websocket::answer_upgrade(&request).unwrap().map(|()| Empty::<Bytes>::new());
+                let (upgrade, onward) = (hyper::upgrade::on(&mut request), Arc::clone(&onward));
+                tasks.spawn_detached(async move {
+                    let agent = websocket::accept(TokioIo::new(upgrade.await.unwrap()), Vec::new()).await;
+                    let stream = TcpStream::connect(relay).await.unwrap();
+                    let stream = tls::connect(onward, "localhost", stream, PATIENCE).await.unwrap();
+                    let relay =
+                        websocket::connect(stream, "localhost", "", "middle/1", PATIENCE).await.unwrap();
+                    let (mut agent, mut relay) = (Line::new(agent), Line::new(relay));
+                    let hello = agent.receive(PATIENCE).await.unwrap();
+                    relay.send(hello.kind, hello.payload.clone(), PATIENCE).await.unwrap();
+                    let challenge = relay.receive(PATIENCE).await.unwrap();
+                    agent.send(challenge.kind, challenge.payload, PATIENCE).await.unwrap();
+                    let Ok(start) = agent.receive(PATIENCE).await else { return };
+                    relay.send(start.kind, start.payload, PATIENCE).await.unwrap();
+                    let own: Arc<dyn Identity> = Arc::new(SigningKey::generate().unwrap().0);
+                    let towards_relay =
+                        relay.connect_inside(Arc::clone(&own), PeerKey::Key(*stolen.as_bytes()), PATIENCE);
+                    let _ = towards_relay.await;
+                    // The relay refuses the key after the middle has done its part.
+                    assert!(relay.receive(PATIENCE).await.is_err());
+                    let towards_agent = agent.accept_inside(own, PeerKey::Key([0; 32]), PATIENCE);
+                    assert!(towards_agent.await.is_err());
+                });
+                std::future::ready(Ok::<_, Infallible>(answer))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        }
+    });
+    let fault = bench.enrol(&config, &bench.token().await).await.unwrap_err();
+    let text = text(&fault);
+    assert!(text.contains("another key than the one pinned"), "{text}");
+    assert!(text.contains("exempt the relay's host"), "{text}");
+    eventually("the relay's word", PATIENCE, async || !bench.faults.lock().unwrap().is_empty()).await;
+    let relays = bench.faults.lock().unwrap()[0].to_string();
+    assert!(relays.contains("another key than the one pinned"), "{relays}");
+    assert!(bench.gate.store.agents().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn bad_tokens_and_wrong_relays_are_explained() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     let good = bench.token().await;
 
     let other = SigningKey::generate().unwrap().0.public().fingerprint();
@@ -476,7 +555,7 @@ async fn bad_tokens_and_wrong_relays_are_explained() {
 async fn a_relay_that_talks_rubbish_or_falls_silent_is_left() {
     use futures_util::SinkExt as _;
     use tokio_tungstenite::tungstenite::Message;
-    let bench = Bench::new(false).await;
+    let bench = Bench::new().await;
     let (chain, key) = bench.authority.issue("rubbish", &["localhost"]);
     let acceptor = TlsAcceptor::from(server_config(Certificates::load(&chain, &key).unwrap()).unwrap());
     for (message, says) in [
@@ -490,7 +569,7 @@ async fn a_relay_that_talks_rubbish_or_falls_silent_is_left() {
         (None, "connection"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = bench.config(listener.local_addr().unwrap().port(), false);
+        let config = bench.config(listener.local_addr().unwrap().port());
         let acceptor = acceptor.clone();
         bench.tasks.spawn_detached(async move {
             let stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();

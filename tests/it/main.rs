@@ -8,6 +8,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod acme;
 mod agent;
 mod anonymous;
 mod audit;
@@ -19,11 +20,14 @@ mod faults;
 mod fidelity;
 mod handshake;
 mod hardening;
+mod hostile;
+mod issuers;
 mod keys;
 mod links;
 mod mapping;
 mod net;
 mod once;
+mod pass_through;
 #[path = "../vectors/read_paths.rs"]
 mod path_vectors;
 mod policy_tools;
@@ -33,6 +37,7 @@ mod relay;
 mod rivals;
 mod rules;
 mod secrets;
+mod signed;
 mod smuggling;
 mod store;
 mod support;

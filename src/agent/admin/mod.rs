@@ -4,8 +4,10 @@
 //! `net::local`, which says who may change things.
 
 pub mod audit;
+pub mod certificates;
 pub mod credentials;
 pub mod links;
+pub mod pass_through;
 mod people;
 pub mod refusals;
 mod routes;
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::ids::CallerName;
 use crate::common::secret::Secret;
+use crate::identity::keys::PublicKey;
 use crate::net::local::Refused;
 use refusals::RefusalsReport;
 use status::Status;
@@ -46,18 +49,35 @@ pub trait House: Send + Sync + 'static {
     fn refusals(&self) -> RefusalsReport;
     /// The callers, by name.
     fn callers(&self) -> Vec<CallerLine>;
-    /// Makes a caller; gives its key.
-    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>>;
+    /// Makes a caller: with a secret, or with its public key.
+    fn add_caller<'a>(&'a self, name: &'a CallerName, public: Option<PublicKey>) -> Answer<'a, Made>;
     /// Gives a caller a new key; the old ones go on working for `grace`.
-    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>>;
+    fn rotate_caller<'a>(
+        &'a self,
+        name: &'a CallerName,
+        public: Option<PublicKey>,
+        grace: Duration,
+    ) -> Answer<'a, Made>;
+    /// The key by which answers to signed calls are signed.
+    fn answers_by(&self) -> PublicKey;
     /// The audit.
     fn audit(&self) -> &dyn audit::AuditDesk;
+    /// The certificates by ACME.
+    fn certificates(&self) -> &dyn certificates::CertificateDesk;
     /// The services' secrets.
     fn credentials(&self) -> &dyn credentials::CredentialDesk;
     /// The store.
     fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()>;
+}
+
+/// What a caller got.
+pub enum Made {
+    /// A secret, which nobody can show again.
+    Secret(Secret<String>),
+    /// The `keyid` that its signatures name its public key by.
+    Signs(String),
 }
 
 /// One caller in a list.
@@ -72,8 +92,11 @@ pub struct CallerLine {
 /// One key in a list: nothing in it is secret. Times are RFC 3339.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyLine {
-    /// The part of it that is no secret: `ohk_{id}_…`.
+    /// The part of it that is no secret: `ohk_{id}` of a key that is sent along, `ohs_{id}` of one that signs.
     pub id: String,
+    /// Its calls are signed.
+    #[serde(default)]
+    pub signs: bool,
     /// When it was made.
     pub created: String,
     /// When it stops working, if a newer one replaced it.
@@ -82,15 +105,30 @@ pub struct KeyLine {
     pub last_used: Option<String>,
 }
 
-/// A key, in the one answer that shows it.
+/// A key: a secret in the one answer that shows it, or what a program that signs must know.
 #[derive(Serialize, Deserialize)]
 pub struct NewKey {
     /// Whose it is.
     pub name: String,
-    /// The key. Nobody can show it again.
-    pub key: String,
+    /// The secret. Nobody can show it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Of a caller that signs.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedBy>,
     /// Where to call with it: the site's base URL at the relay, in path form, without the upstream's name.
     pub base_url: Option<String>,
     /// The upstreams' names.
     pub upstreams: Vec<String>,
+}
+
+/// What a program that signs must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedBy {
+    /// The parameter `keyid`.
+    pub key_id: String,
+    /// The field `Outhaul-Agent`.
+    pub agent: Option<String>,
+    /// The agent's public key, in PEM: answers are signed by it.
+    pub agent_public_key: String,
 }

@@ -1,5 +1,6 @@
 //! Which path does what.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 use super::audit::Action;
 use super::refusals::RefusalsReport;
 use super::status::Status;
-use super::{CallerLine, House, NewKey};
+use super::{CallerLine, House, Made, NewKey, SignedBy};
 use crate::agent::audit::Event;
 use crate::common::ids::CallerName;
-use crate::common::secret::Secret;
+use crate::identity::keys::PublicKey;
 use crate::net::local::{MayChange, Refused};
 
 type Shared = State<Arc<dyn House>>;
@@ -32,6 +33,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/callers", get(callers).post(add))
         .route("/callers/{name}", delete(remove))
         .route("/callers/{name}/rotate", post(rotate))
+        .merge(super::certificates::routes())
         .merge(super::credentials::routes())
         .merge(super::store::routes())
         .merge(super::audit::routes())
@@ -72,38 +74,49 @@ async fn callers(State(house): Shared) -> Json<Vec<CallerLine>> {
 #[derive(Deserialize)]
 struct Add {
     name: String,
+    public_key: Option<String>,
 }
 
 async fn add(
     who: MayChange,
     State(house): Shared,
-    Json(Add { name }): Json<Add>,
+    Json(Add { name, public_key }): Json<Add>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.add_caller(&name).await?;
-    house.audit().record(Action::new(Event::CallerAdded, who).caller(name.as_str())).await?;
+    let made = house.add_caller(&name, public(public_key.as_deref())?).await?;
+    let action = Action::new(Event::CallerAdded, who).caller(name.as_str());
+    let action = match &made {
+        Made::Secret(_) => action,
+        Made::Signs(id) => action.detail(format!("signs as {id}")),
+    };
+    house.audit().record(action).await?;
     tracing::info!(caller = %name, "caller added");
-    Ok(new_key(house.as_ref(), &name, &key))
+    Ok(new_key(house.as_ref(), &name, made))
 }
 
 #[derive(Deserialize)]
 struct Rotate {
     #[serde(default)]
     grace_seconds: u64,
+    public_key: Option<String>,
 }
 
 async fn rotate(
     who: MayChange,
     State(house): Shared,
     Path(name): Path<String>,
-    Json(Rotate { grace_seconds }): Json<Rotate>,
+    Json(Rotate { grace_seconds, public_key }): Json<Rotate>,
 ) -> Result<Json<NewKey>, Refused> {
     let name = named(&name)?;
-    let key = house.rotate_caller(&name, Duration::from_secs(grace_seconds)).await?;
-    let grace = format!("the old key works for {grace_seconds} s");
+    let public = public(public_key.as_deref())?;
+    let made = house.rotate_caller(&name, public, Duration::from_secs(grace_seconds)).await?;
+    let mut grace = format!("the old key works for {grace_seconds} s");
+    if let Made::Signs(id) = &made {
+        let _ = write!(grace, "; signs as {id}");
+    }
     house.audit().record(Action::new(Event::CallerRotated, who).caller(name.as_str()).detail(grace)).await?;
     tracing::info!(caller = %name, "caller's key replaced");
-    Ok(new_key(house.as_ref(), &name, &key))
+    Ok(new_key(house.as_ref(), &name, made))
 }
 
 async fn remove(
@@ -124,10 +137,28 @@ fn named(name: &str) -> Result<CallerName, Refused> {
     })
 }
 
-fn new_key(house: &dyn House, name: &CallerName, key: &Secret<String>) -> Json<NewKey> {
+/// The public key that a caller brings.
+fn public(text: Option<&str>) -> Result<Option<PublicKey>, Refused> {
+    let Some(text) = text else { return Ok(None) };
+    PublicKey::from_text(text).map(Some).ok_or_else(|| {
+        Refused::new(StatusCode::UNPROCESSABLE_ENTITY, "this is no Ed25519 public key").with_remedy(
+            "Make one with `openssl genpkey -algorithm ed25519 -out caller.pem`, and write its public half with \
+             `openssl pkey -in caller.pem -pubout`.",
+        )
+    })
+}
+
+fn new_key(house: &dyn House, name: &CallerName, made: Made) -> Json<NewKey> {
     let status = house.status();
+    let (key, signed) = match made {
+        Made::Secret(key) => (Some(key.expose().clone()), None),
+        Made::Signs(key_id) => {
+            let agent_public_key = house.answers_by().to_pem();
+            (None, Some(SignedBy { key_id, agent: status.relay.agent.clone(), agent_public_key }))
+        }
+    };
     let host = status.relay.url.strip_prefix("wss://").unwrap_or(&status.relay.url);
     let base_url = status.relay.site.as_ref().map(|site| format!("https://{host}/s/{site}"));
     let upstreams = status.upstreams.into_iter().map(|upstream| upstream.name).collect();
-    Json(NewKey { name: name.to_string(), key: key.expose().clone(), base_url, upstreams })
+    Json(NewKey { name: name.to_string(), key, signed, base_url, upstreams })
 }

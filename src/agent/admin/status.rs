@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::pass_through::PassThroughStatus;
+use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
 
 /// The whole picture.
@@ -26,12 +28,18 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The names whose callers' TLS ends here.
+    #[serde(default)]
+    pub pass_through: PassThroughStatus,
     /// The applications.
     pub upstreams: Vec<UpstreamStatus>,
     /// The rules.
     pub policy: PolicyStatus,
     /// How many callers have a key.
     pub callers: usize,
+    /// Whose tokens are taken.
+    #[serde(default)]
+    pub issuers: Vec<IssuerStatus>,
     /// The calls that are remembered by their `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyStatus,
@@ -41,6 +49,9 @@ pub struct Status {
     /// What it records.
     #[serde(default)]
     pub audit: AuditStatus,
+    /// The certificates by ACME, where any are ordered.
+    #[serde(default)]
+    pub certificates: Option<CertificatesReport>,
 }
 
 /// About the audit.
@@ -113,8 +124,11 @@ pub struct TunnelStatus {
     pub since: Option<String>,
     /// `active` or `standby`, as the relay says.
     pub role: Option<String>,
-    /// Whether the handshake was bound to the TLS connection.
-    pub bound: Option<bool>,
+    /// `direct`: bound to the TLS connection. `inner-tls`: something opens that one, and this tunnel runs in a TLS
+    /// session of its own inside.
+    pub binding: Option<String>,
+    /// The certificate that the agent was shown on the TLS connection.
+    pub outer: Option<OuterStatus>,
     /// Milliseconds there and back.
     pub round_trip_ms: Option<f64>,
     /// Streams open now.
@@ -129,6 +143,17 @@ pub struct TunnelStatus {
     /// When and why the last one was.
     #[serde(default)]
     pub last_loss: Option<String>,
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterStatus {
+    /// Whom it names.
+    pub subject: String,
+    /// Whose it is.
+    pub issuer: String,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub sha256: String,
 }
 
 /// About one application.
@@ -153,6 +178,37 @@ pub struct NodeStatus {
     pub health: String,
     /// Why it is not up.
     pub detail: Option<String>,
+}
+
+/// About one issuer of tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it calls itself.
+    pub issuer: String,
+    /// Whether its tokens can be checked now.
+    pub usable: bool,
+    /// How many of its keys are known.
+    pub keys: usize,
+    /// Keys of its set that are not used, and why.
+    pub ignored: Vec<String>,
+    /// When its keys were fetched, RFC 3339.
+    pub fetched: Option<String>,
+    /// How many seconds ago.
+    pub age_seconds: Option<u64>,
+    /// Why its keys could not be fetched the last time.
+    pub error: Option<String>,
+    /// Tokens whose signature was verified since the start.
+    pub verified: u64,
+    /// Tokens that were known from before.
+    pub remembered: u64,
+    /// Tokens that were refused.
+    pub refused: u64,
+    /// How often its keys were asked for.
+    pub fetches: u64,
+    /// How often that failed.
+    pub failed_fetches: u64,
 }
 
 /// About the policy.
@@ -203,12 +259,19 @@ impl Status {
         for tunnel in &relay.tunnels {
             line(format_args!("  tunnel {}  {}", tunnel.slot, tunnel.text()));
         }
-        if relay.tunnels.iter().any(|tunnel| tunnel.bound == Some(false)) {
+        if let Some(tunnel) = relay.tunnels.iter().find(|tunnel| tunnel.is_inspected()) {
             line(format_args!(
-                "  UNBOUND: something between agent and relay opens the TLS connection and can read and change \
-                 what passes.\n  It is let through because of `allow-unbound`; better exempt the relay's host \
-                 from TLS inspection."
+                "  TLS IS INSPECTED: something between agent and relay opens the TLS connection. It sees that agent and \
+                 relay talk,\n  when and how much; what they say goes through a TLS session inside, which it can't open."
             ));
+            if let Some(outer) = &tunnel.outer {
+                line(format_args!("    certificate  {}", outer.subject));
+                line(format_args!("    issued by    {}", outer.issuer));
+                line(format_args!("    SHA-256      {}", outer.sha256));
+            }
+        }
+        for passed in self.pass_through.lines() {
+            line(format_args!("{passed}"));
         }
         line(format_args!("\nUpstreams"));
         for upstream in &self.upstreams {
@@ -228,6 +291,9 @@ impl Status {
         }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        for issuer in &self.issuers {
+            line(format_args!("{}", issuer.text()));
+        }
         let known = &self.idempotency;
         if known.keys > 0 {
             let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
@@ -235,6 +301,9 @@ impl Status {
                 "Keys     {} of {} remembered, answers of {} of {}",
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
+        }
+        for words in self.certificates.iter().flat_map(certificate_lines) {
+            line(format_args!("{words}"));
         }
         line(format_args!("Audit    {} records", self.audit.number));
         if let Some(error) = &self.audit.error {
@@ -276,7 +345,61 @@ impl Status {
     }
 }
 
+impl IssuerStatus {
+    fn text(&self) -> String {
+        let Self { name, keys, age_seconds, error, .. } = self;
+        let mut text = match (self.usable, age_seconds) {
+            (true, Some(age)) => format!("Issuer   {name}  {keys} keys, fetched {} ago", spoken(*age)),
+            _ => format!("Issuer   {name}  NO KEYS: calls with its tokens are refused"),
+        };
+        if let Some(error) = error {
+            let _ = write!(text, "\n         they can't be fetched now: {error}");
+        }
+        for ignored in self.ignored.iter().take(MAX_IGNORED) {
+            let _ = write!(text, "\n         not used: {ignored}");
+        }
+        text
+    }
+}
+
+/// More keys that are not used than a person reads.
+const MAX_IGNORED: usize = 3;
+
+fn spoken(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} m", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
+fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(failure) = &report.account_error {
+        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
+        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+    }
+    for line in &report.certificates {
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
+        let pin = line.pin.as_deref().unwrap_or("no key");
+        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
+        if let Some(failure) = &line.error {
+            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
+            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+        }
+    }
+    lines
+}
+
 impl TunnelStatus {
+    /// Whether something opens its TLS connection.
+    pub fn is_inspected(&self) -> bool {
+        self.connected && self.binding.as_deref() == Some("inner-tls")
+    }
+
     fn text(&self) -> String {
         if !self.connected {
             let error = self.error.as_deref().unwrap_or("connecting");
@@ -290,10 +413,10 @@ impl TunnelStatus {
         if let Some(role) = &self.role {
             let _ = write!(text, ", {role}");
         }
-        match self.bound {
-            Some(true) => text.push_str(", bound to its TLS connection"),
-            Some(false) => text.push_str(", UNBOUND"),
-            None => {}
+        if self.is_inspected() {
+            text.push_str(", INNER TLS");
+        } else if self.binding.is_some() {
+            text.push_str(", bound to its TLS connection");
         }
         if let Some(round_trip) = self.round_trip_ms {
             let _ = write!(text, ", round trip {round_trip:.1} ms");
@@ -312,12 +435,17 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        let tunnel = |slot, connected, bound| TunnelStatus {
+        let tunnel = |slot, connected, binding: Option<&str>| TunnelStatus {
             slot,
             connected,
             since: Some("2026-01-02T03:04:05Z".to_owned()),
             role: Some("active".to_owned()),
-            bound,
+            binding: binding.map(str::to_owned),
+            outer: binding.map(|_| OuterStatus {
+                subject: "CN=relay.example.com".to_owned(),
+                issuer: "CN=Corp inspection".to_owned(),
+                sha256: "ab".repeat(32),
+            }),
             round_trip_ms: Some(1.25),
             streams: 3,
             error: (!connected).then(|| "connection refused".to_owned()),
@@ -342,8 +470,9 @@ mod tests {
                 url: "wss://relay.example.com".to_owned(),
                 site: Some("acme".to_owned()),
                 agent: Some("x".to_owned()),
-                tunnels: vec![tunnel(0, true, Some(false)), tunnel(1, false, None)],
+                tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
                 base_url: "https://jira.example".to_owned(),
@@ -356,6 +485,18 @@ mod tests {
             }],
             policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
+            issuers: vec![
+                IssuerStatus {
+                    name: "entra".to_owned(),
+                    usable: true,
+                    keys: 6,
+                    age_seconds: Some(7300),
+                    error: Some("no route".to_owned()),
+                    ignored: vec!["key “x”: weak".to_owned()],
+                    ..IssuerStatus::default()
+                },
+                IssuerStatus { name: "own".to_owned(), ..IssuerStatus::default() },
+            ],
             idempotency: IdempotencyStatus {
                 keys: 2,
                 max_keys: 100,
@@ -368,6 +509,7 @@ mod tests {
                 lost: 4,
                 ..AuditStatus::default()
             },
+            certificates: None,
         }
     }
 
@@ -376,7 +518,9 @@ mod tests {
         let text = status().text();
         for word in [
             "PAUSED",
-            "UNBOUND",
+            "TLS IS INSPECTED",
+            "certificate  CN=relay.example.com",
+            "issued by    CN=Corp inspection",
             "2 rules, 1 that deny",
             "3 accept the relay's word",
             "THE CONFIGURATION FILE IS WRONG",
@@ -386,10 +530,14 @@ mod tests {
             "4 records are lost",
             "COMES FROM THE ENVIRONMENT",
             "MEMORY NOT CLOSED",
-            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, UNBOUND, round trip 1.2 ms, 3 streams",
+            "tunnel 0  connected since 2026-01-02T03:04:05Z, active, INNER TLS, round trip 1.2 ms, 3 streams",
             "lost 2 times before; last at 2026-01-02T03:04:05Z, cut off",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
+            "Issuer   entra  6 keys, fetched 2 h ago",
+            "they can't be fetched now: no route",
+            "not used: key “x”: weak",
+            "Issuer   own  NO KEYS",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");
@@ -405,11 +553,11 @@ mod tests {
         status.process.closed = true;
         status.config.restart_needed.clear();
         status.relay.tunnels.truncate(1);
-        status.relay.tunnels[0].bound = Some(true);
+        status.relay.tunnels[0].binding = Some("direct".to_owned());
         let text = status.text();
         assert!(
             !text.contains("PAUSED")
-                && !text.contains("UNBOUND")
+                && !text.contains("INSPECTED")
                 && !text.contains("RECORD CAN")
                 && !text.contains("NEEDED"),
             "{text}"

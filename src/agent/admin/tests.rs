@@ -6,14 +6,17 @@ use serde_json::{Value, json};
 use tower_service::Service as _;
 
 use super::audit::{Action, AuditDesk, LookAsk};
+use super::certificates::{Asked, CertificateDesk, NewKeyPin};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
+use super::pass_through::PassThroughStatus;
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
     AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
     StoreStatus,
 };
 use super::store::StoreDesk;
-use super::{Answer, CallerLine, House, router};
+use super::{Answer, CallerLine, House, Made, router};
+use crate::agent::acme::CertificatesReport;
 use crate::agent::audit::{Look, Page, Query};
 use crate::agent::mapping::Mappings;
 use crate::agent::store::Store;
@@ -22,6 +25,7 @@ use crate::common::ids::{CallerName, ServiceName, UpstreamName};
 use crate::common::report::Exit;
 use crate::common::secret::Secret;
 use crate::common::tasks::Tasks;
+use crate::identity::keys::PublicKey;
 use crate::net::local::{Client, Refused, Right, Server};
 
 #[derive(Default)]
@@ -48,12 +52,15 @@ impl House for Doll {
                 agent: None,
                 tunnels: Vec::new(),
             },
+            pass_through: PassThroughStatus::default(),
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
+            issuers: Vec::new(),
             idempotency: IdempotencyStatus::default(),
             store: StoreStatus::default(),
             audit: AuditStatus::default(),
+            certificates: None,
         }
     }
     fn pause(&self) -> Result<(), Refused> {
@@ -85,7 +92,7 @@ impl House for Doll {
         let line = |name: &String| CallerLine { name: name.clone(), keys: Vec::new() };
         self.0.lock().unwrap().1.iter().map(line).collect()
     }
-    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
+    fn add_caller<'a>(&'a self, name: &'a CallerName, public: Option<PublicKey>) -> Answer<'a, Made> {
         let names = &mut self.0.lock().unwrap().1;
         let there = names.iter().any(|known| known == name.as_str());
         if !there {
@@ -95,13 +102,27 @@ impl House for Doll {
             if there {
                 return Err(Refused::new(StatusCode::CONFLICT, "there already"));
             }
-            Ok(Secret::new("ohk_abc_secret".to_owned()))
+            Ok(match public {
+                None => Made::Secret(Secret::new("ohk_abc_secret".to_owned())),
+                Some(_) => Made::Signs("ohs_abc".to_owned()),
+            })
         })
     }
-    fn rotate_caller<'a>(&'a self, _: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
-        Box::pin(async move { Ok(Secret::new(format!("ohk_{}_secret", grace.as_secs()))) })
+    fn rotate_caller<'a>(
+        &'a self,
+        _: &'a CallerName,
+        _: Option<PublicKey>,
+        grace: Duration,
+    ) -> Answer<'a, Made> {
+        Box::pin(async move { Ok(Made::Secret(Secret::new(format!("ohk_{}_secret", grace.as_secs())))) })
+    }
+    fn answers_by(&self) -> PublicKey {
+        PublicKey::from_slice(&[7; 32]).unwrap()
     }
     fn audit(&self) -> &dyn AuditDesk {
+        self
+    }
+    fn certificates(&self) -> &dyn CertificateDesk {
         self
     }
     fn credentials(&self) -> &dyn CredentialDesk {
@@ -139,6 +160,19 @@ impl AuditDesk for Doll {
         .join(" ");
         self.1.lock().unwrap().push(line);
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl CertificateDesk for Doll {
+    fn report(&self) -> Option<CertificatesReport> {
+        None
+    }
+    fn renew(&self, name: Option<&str>) -> Result<Asked, Refused> {
+        Ok(Asked { name: name.unwrap_or_default().to_owned(), ended: 3 })
+    }
+    fn rotate_key<'a>(&'a self, name: Option<&'a str>) -> Answer<'a, NewKeyPin> {
+        let name = name.unwrap_or_default().to_owned();
+        Box::pin(async { Ok(NewKeyPin { name, next_pin: "sha256//x".to_owned() }) })
     }
 }
 

@@ -62,6 +62,12 @@ events! {
     Pause = "pause";
     /// Calls pass again.
     Resume = "resume";
+    /// A certificate came from its authority.
+    CertificateIssued = "certificate-issued";
+    /// A new certificate was asked for by hand.
+    CertificateRenewal = "certificate-renewal";
+    /// A new key was made for a name's next certificate.
+    CertificateKey = "certificate-key";
     /// The configuration was read again.
     Reload = "reload";
     /// A backup of the store was made.
@@ -121,6 +127,8 @@ pub struct Facts<'a> {
     pub request: Option<RequestId>,
     /// Which program called.
     pub caller: Option<&'a str>,
+    /// Whose token said so; nothing where the program showed a key of this site.
+    pub issuer: Option<&'a str>,
     /// For whom: provider and subject, as the caller named them.
     pub act_as: Option<(&'a str, &'a str)>,
     /// As whom at the upstream.
@@ -139,6 +147,8 @@ pub struct Facts<'a> {
     pub rule: Option<ByRule<'a>>,
     /// The rule took the relay's word for who calls (`accept-relay-trust`).
     pub relay_trust: bool,
+    /// The key that signed the call.
+    pub signed: Option<&'a str>,
 }
 
 /// The encoded facts of a call, made once and used for both of its records.
@@ -261,6 +271,9 @@ impl Facts<'_> {
             // A name has no letter that needs an escape.
             name = end.saturating_sub(caller.len())..end;
         }
+        if let Some(issuer) = self.issuer {
+            writer.text(",\"issuer\":", issuer);
+        }
         if let Some((provider, subject)) = self.act_as {
             writer.joined(",\"act_as\":", &[provider, ":", subject]);
         }
@@ -290,6 +303,9 @@ impl Facts<'_> {
         }
         if self.relay_trust {
             writer.plain(",\"trust\":", "accept-relay-trust");
+        }
+        if let Some(key) = self.signed {
+            writer.text(",\"signed\":", key);
         }
         name
     }

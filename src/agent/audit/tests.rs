@@ -21,6 +21,7 @@ pub(super) fn facts() -> Facts<'static> {
     Facts {
         request: Some(request()),
         caller: Some("teams-bot"),
+        issuer: None,
         act_as: Some(("entra", "9f3c\"\\\u{7f}")),
         identity: Some(As::User("JIRAUSER10100")),
         jira_user: Some("mia"),
@@ -30,6 +31,7 @@ pub(super) fn facts() -> Facts<'static> {
         path: Some("/rest/api/2/issue/DEMO-1/comment"),
         rule: Some(ByRule { text: "POST /rest/api/2/issue/*/comment", file: "agent.toml", line: 12 }),
         relay_trust: true,
+        signed: None,
     }
 }
 
@@ -85,6 +87,17 @@ fn golden_records() {
     assert_eq!((blocks[0].first_time, blocks[0].last_time), (NOON - 86_400_000, NOON + 6));
     assert_eq!(head.to_string(), "6dd4b49f528e21f9fdae80dd2c2768228949a47caabd20ce3026e55ebc18f23a");
     assert_eq!(verify(&blocks, None, vec![]).broken, None);
+}
+
+/// A field that most records don't have stands behind those that they do.
+#[test]
+fn a_signed_call_names_its_key() {
+    let mut gathered = Gathered::after(0, 0);
+    let facts = Facts { signed: Some("ohs_abcdefghjkmn"), ..facts() };
+    gathered.add(NOON, &Record::new(Event::Call).about(facts));
+    let (blocks, _) = gathered.take().blocks(ChainHead::default());
+    let text = String::from_utf8(blocks[0].bytes.clone()).unwrap();
+    assert!(text.contains(r#","trust":"accept-relay-trust","signed":"ohs_abcdefghjkmn""#), "{text}");
 }
 
 /// A chain of so many records, in blocks as so many batches make them.

@@ -3,17 +3,18 @@
 //! [`Callers::authenticate`] tells the front who calls, from memory; the admin socket adds, rotates and removes. Keys
 //! are kept in the store, as hashes. What a caller may do is the policy's affair.
 
+mod key;
 mod presented;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use crate::agent::store::tables::callers::{StoredCallers, StoredKey};
+use crate::agent::store::tables::callers::{Proof, StoredKey};
 use crate::agent::store::{Store, StoreFault};
 use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
@@ -21,8 +22,11 @@ use crate::common::ids::{CallerName, Provider};
 use crate::common::problem::{Code, Problem};
 use crate::common::report::{Exit, Report};
 use crate::common::secret::Secret;
-use crate::identity::api_key::{ApiKey, ApiKeyHash, ApiKeyId};
+use crate::identity::api_key::{ApiKey, ApiKeyId};
+use crate::identity::keys::PublicKey;
+use crate::identity::signatures::KEY_PREFIX;
 
+use key::{Key, Keys, taken};
 pub use presented::{Presented, presented};
 
 /// What the configuration says of a caller.
@@ -65,6 +69,15 @@ pub struct Callers {
 #[error("no key of a caller of this site")]
 pub struct UnknownKey;
 
+/// A signature was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownSigner {
+    /// No key that signs has this id, or no longer.
+    NoKey,
+    /// The key did not make it.
+    Wrong,
+}
+
 /// A caller, for lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedCaller {
@@ -77,8 +90,10 @@ pub struct ListedCaller {
 /// A key, for lists: nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedKey {
-    /// Its public part.
-    pub id: ApiKeyId,
+    /// What names it: `ohk_{id}` or `ohs_{id}`.
+    pub id: String,
+    /// Its calls are signed.
+    pub signs: bool,
     /// When it was made, in seconds since 1970.
     pub created: u64,
     /// When it stops working, if a newer one has replaced it.
@@ -102,6 +117,9 @@ pub enum CallersFault {
     /// The grace time is out of bounds.
     #[error("an old key may go on working for at most {} days", MAX_GRACE.as_secs() / 86_400)]
     Grace,
+    /// Somebody has it already.
+    #[error("this public key is a caller's already: “{0}”. Make a key pair for each caller")]
+    Taken(CallerName),
     /// No random bytes.
     #[error("no key could be made: {0}")]
     Random(#[from] crate::identity::encoded::RandomFault),
@@ -112,18 +130,8 @@ pub enum CallersFault {
 
 #[derive(Clone, Default)]
 struct Table {
-    callers: BTreeMap<CallerName, Vec<Key>>,
+    callers: Keys,
     by_id: HashMap<ApiKeyId, (CallerName, Key)>,
-}
-
-#[derive(Clone)]
-struct Key {
-    id: ApiKeyId,
-    hash: ApiKeyHash,
-    created: u64,
-    expires: Option<u64>,
-    /// Seconds since 1970; 0 where it was not used yet.
-    last_used: Arc<AtomicU64>,
 }
 
 impl Callers {
@@ -139,19 +147,42 @@ impl Callers {
         let table = self.table.load();
         let Some((name, known)) = table.by_id.get(key.id()) else { return Err(UnknownKey) };
         let now = self.clock.unix_seconds();
-        let is_over = known.expires.is_some_and(|end| end <= now);
-        if !key.matches(&known.hash) || is_over {
-            return Err(UnknownKey);
+        match &known.proof {
+            Proof::Secret(hash) if key.matches(hash) && known.is_live(now) => {}
+            _ => return Err(UnknownKey),
         }
         known.last_used.store(now, Ordering::Relaxed);
         Ok(name.clone())
+    }
+
+    /// Whose signature it is, if `verifies` says so of the public key that has this `keyid`.
+    pub fn signer(
+        &self,
+        key_id: &str,
+        verifies: impl FnOnce(&PublicKey) -> bool,
+    ) -> Result<CallerName, UnknownSigner> {
+        let id = key_id.strip_prefix(KEY_PREFIX).and_then(|id| id.parse::<ApiKeyId>().ok());
+        let table = self.table.load();
+        let found = id.and_then(|id| table.by_id.get(&id));
+        let Some((name, known)) = found else { return Err(UnknownSigner::NoKey) };
+        let now = self.clock.unix_seconds();
+        match &known.proof {
+            Proof::Signature(_) if !known.is_live(now) => Err(UnknownSigner::NoKey),
+            Proof::Signature(key) if verifies(key) => {
+                known.last_used.store(now, Ordering::Relaxed);
+                Ok(name.clone())
+            }
+            Proof::Signature(_) => Err(UnknownSigner::Wrong),
+            Proof::Secret(_) => Err(UnknownSigner::NoKey),
+        }
     }
 
     /// All callers, by name.
     pub fn list(&self) -> Vec<ListedCaller> {
         let now = self.clock.unix_seconds();
         let key = |key: &Key| ListedKey {
-            id: key.id.clone(),
+            id: key.shown(),
+            signs: matches!(key.proof, Proof::Signature(_)),
             created: key.created,
             expires: key.expires,
             last_used: Some(key.last_used.load(Ordering::Relaxed)).filter(|used| *used > 0),
@@ -164,8 +195,37 @@ impl Callers {
         table.callers.iter().map(caller).collect()
     }
 
-    /// Makes a caller; gives its key, which nobody can show again.
+    /// Makes a caller; gives its secret, which nobody can show again.
     pub async fn add(&self, name: &CallerName) -> Result<Secret<String>, CallersFault> {
+        self.enter(name, |_, now| Key::secret(now)).await
+    }
+
+    /// Makes a caller that signs with this key; gives the `keyid` of its signatures.
+    pub async fn add_public(&self, name: &CallerName, public: PublicKey) -> Result<String, CallersFault> {
+        self.enter(name, |callers, now| Key::public(public, callers, now)).await
+    }
+
+    /// Gives a caller a new secret, in the place of keys of either kind. The old ones go on working for `grace`, so that
+    /// the program can be changed over.
+    pub async fn rotate(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, CallersFault> {
+        self.renew(name, grace, |_, now| Key::secret(now)).await
+    }
+
+    /// The same with a key that the caller signs with.
+    pub async fn rotate_public(
+        &self,
+        name: &CallerName,
+        public: PublicKey,
+        grace: Duration,
+    ) -> Result<String, CallersFault> {
+        self.renew(name, grace, |callers, now| Key::public(public, callers, now)).await
+    }
+
+    async fn enter<T>(
+        &self,
+        name: &CallerName,
+        make: impl FnOnce(&Keys, u64) -> Result<(Key, T), CallersFault>,
+    ) -> Result<T, CallersFault> {
         self.change(name, |callers, now| {
             if callers.contains_key(name) {
                 return Err(CallersFault::Exists(name.clone()));
@@ -173,19 +233,24 @@ impl Callers {
             if callers.len() >= MAX_CALLERS {
                 return Err(CallersFault::Full);
             }
-            let (key, text) = Key::make(now)?;
+            let (key, shown) = make(callers, now)?;
             callers.insert(name.clone(), vec![key]);
-            Ok(text)
+            Ok(shown)
         })
         .await
     }
 
-    /// Gives a caller a new key. The old ones go on working for `grace`, so that the program can be changed over.
-    pub async fn rotate(&self, name: &CallerName, grace: Duration) -> Result<Secret<String>, CallersFault> {
+    async fn renew<T>(
+        &self,
+        name: &CallerName,
+        grace: Duration,
+        make: impl FnOnce(&Keys, u64) -> Result<(Key, T), CallersFault>,
+    ) -> Result<T, CallersFault> {
         if grace > MAX_GRACE {
             return Err(CallersFault::Grace);
         }
         self.change(name, |callers, now| {
+            let (key, shown) = make(callers, now)?;
             let keys = callers.get_mut(name).ok_or_else(|| CallersFault::Unknown(name.clone()))?;
             let end = now.saturating_add(grace.as_secs());
             for key in keys.iter_mut() {
@@ -195,9 +260,8 @@ impl Callers {
             // The oldest go first, so that rotating in a loop can't fill the file.
             let surplus = (keys.len() + 1).saturating_sub(MAX_KEYS);
             keys.drain(..surplus);
-            let (key, text) = Key::make(now)?;
             keys.push(key);
-            Ok(text)
+            Ok(shown)
         })
         .await
     }
@@ -214,7 +278,7 @@ impl Callers {
     async fn change<T>(
         &self,
         name: &CallerName,
-        change: impl FnOnce(&mut BTreeMap<CallerName, Vec<Key>>, u64) -> Result<T, CallersFault>,
+        change: impl FnOnce(&mut Keys, u64) -> Result<T, CallersFault>,
     ) -> Result<T, CallersFault> {
         let _one = self.change.lock().await;
         let mut callers = self.table.load().callers.clone();
@@ -227,50 +291,10 @@ impl Callers {
 }
 
 impl Table {
-    fn index(callers: BTreeMap<CallerName, Vec<Key>>) -> Self {
+    fn index(callers: Keys) -> Self {
         let pairs = callers.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
         let by_id = pairs.map(|(name, key)| (key.id.clone(), (name.clone(), key.clone()))).collect();
         Self { callers, by_id }
-    }
-}
-
-impl Key {
-    fn make(now: u64) -> Result<(Self, Secret<String>), CallersFault> {
-        let key = ApiKey::generate()?;
-        let stored = Self {
-            id: key.id().clone(),
-            hash: key.hash(),
-            created: now,
-            expires: None,
-            last_used: Arc::default(),
-        };
-        Ok((stored, key.to_secret_text()))
-    }
-
-    fn is_live(&self, now: u64) -> bool {
-        self.expires.is_none_or(|end| end > now)
-    }
-}
-
-fn taken(stored: StoredCallers) -> BTreeMap<CallerName, Vec<Key>> {
-    stored.into_iter().map(|(name, keys)| (name, keys.into_iter().map(Key::from).collect())).collect()
-}
-
-impl From<StoredKey> for Key {
-    fn from(key: StoredKey) -> Self {
-        Self {
-            id: key.id,
-            hash: key.hash,
-            created: key.created,
-            expires: key.expires,
-            last_used: Arc::default(),
-        }
-    }
-}
-
-impl From<&Key> for StoredKey {
-    fn from(key: &Key) -> Self {
-        Self { id: key.id.clone(), hash: key.hash, created: key.created, expires: key.expires }
     }
 }
 
@@ -288,7 +312,7 @@ impl CallersFault {
     /// For the command line.
     pub fn report(&self) -> Report {
         let exit = match self {
-            Self::Exists(_) | Self::Unknown(_) | Self::Full | Self::Grace => Exit::Data,
+            Self::Exists(_) | Self::Unknown(_) | Self::Taken(_) | Self::Full | Self::Grace => Exit::Data,
             Self::Random(_) => Exit::System,
             Self::Store(fault) => return fault.report(),
         };

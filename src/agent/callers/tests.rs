@@ -78,3 +78,37 @@ async fn callers_outlive_a_restart_and_their_keys_are_not_kept() {
     };
     assert_eq!(ids(&again), ids(&callers), "all keys, in their order");
 }
+
+#[tokio::test]
+async fn a_caller_that_signs_has_no_secret_and_each_key_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let store = Store::for_tests(folder.path());
+    let callers = Callers::load(store.clone(), clock.clone()).await.unwrap();
+    let public = |byte: u8| PublicKey::from_slice(&[byte; 32]).unwrap();
+    let is = |byte: u8| move |key: &PublicKey| *key == public(byte);
+    let first = callers.add_public(&name("ci"), public(9)).await.unwrap();
+    assert!(first.starts_with("ohs_"), "{first}");
+    assert_eq!(callers.signer(&first, is(9)), Ok(name("ci")));
+    assert_eq!(callers.signer(&first, is(8)), Err(UnknownSigner::Wrong));
+    for id in ["", "ohs_", "ohs_abcdefghjkmn", &first.replace("ohs_", "ohk_"), &first[4..]] {
+        assert_eq!(callers.signer(id, |_| true), Err(UnknownSigner::NoKey), "{id}");
+    }
+    let secret = format!("{}_{}", first.replace("ohs_", "ohk_"), "A".repeat(43));
+    assert_eq!(callers.authenticate(&secret), Err(UnknownKey), "a public key is no secret");
+    assert!(matches!(callers.add_public(&name("x"), public(9)).await, Err(CallersFault::Taken(_))));
+    let second = callers.rotate_public(&name("ci"), public(8), Duration::from_secs(60)).await.unwrap();
+    let keys = callers.list().remove(0).keys;
+    assert!(keys.iter().all(|key| key.signs) && keys[0].id == second && keys[1].id == first);
+    let again = Callers::load(store, clock.clone()).await.unwrap();
+    assert_eq!(again.signer(&first, is(9)), Ok(name("ci")));
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(again.signer(&first, is(9)), Err(UnknownSigner::NoKey));
+    assert_eq!(again.signer(&second, is(8)), Ok(name("ci")));
+    // Back to a secret: the kinds take turns as the administrator says.
+    let key = again.rotate(&name("ci"), Duration::ZERO).await.unwrap();
+    assert_eq!(again.authenticate(key.expose()), Ok(name("ci")));
+    let id = key.expose().split('_').nth(1).unwrap().to_owned();
+    assert_eq!(again.signer(&format!("ohs_{id}"), |_| true), Err(UnknownSigner::NoKey));
+    assert_eq!(again.signer(&second, is(8)), Err(UnknownSigner::NoKey));
+}

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod caller;
+pub mod certificate;
 pub mod check_config;
 pub mod credential;
 pub mod daemon;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use audit::Audit;
+pub use certificate::Certificate;
 pub use credential::Credential;
 pub use link::Link;
 pub use policy::Policy;
@@ -78,6 +80,12 @@ pub enum Command {
     /// The secrets of the accounts that calls are made as.
     #[command(subcommand)]
     Credential(Credential),
+    /// Show the certificates that come by ACME: names, end, key pins, the CAA lines to set.
+    Certificate {
+        /// What to do instead of showing them.
+        #[command(subcommand)]
+        what: Option<Certificate>,
+    },
     /// Back up, restore, verify or rekey what the agent keeps.
     #[command(subcommand)]
     Store(Store),
@@ -115,10 +123,13 @@ pub struct Enrol {
 /// Callers and their keys.
 #[derive(Debug, Subcommand)]
 pub enum Caller {
-    /// Let a program call this site: makes its key and shows it once.
+    /// Let a program call this site: makes its key and shows it once, or takes the public key that it signs with.
     Add {
         /// A name for it: a-z, 0-9 and -.
         name: String,
+        /// Its Ed25519 public key, in PEM or base64: it has no secret here, and signs each call.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// List the callers; keys are not kept and can't be shown.
     List,
@@ -129,6 +140,9 @@ pub enum Caller {
         /// How long the old key goes on working, such as 1h, so that the program can be changed over.
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         grace: Duration,
+        /// Its new Ed25519 public key, in PEM or base64. Without it the new key is one that is sent along.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
     },
     /// Remove a caller; its key stops working at once.
     Remove {

@@ -5,11 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Config;
+use super::pass_through::uncovered;
+use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
 use crate::agent::links;
+use crate::agent::pass_through::{self, Files};
 use crate::agent::store::StoreKeyFault;
 use crate::config::file::read_text;
-use crate::net::tls::Certificates;
+use crate::net::tls::{Certificates, about};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,6 +22,9 @@ pub struct Finding {
     /// What is wrong with it and what to do; nothing where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What is not wrong and may not be meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Config {
@@ -26,7 +32,7 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |subject: String, result: Result<(), String>| {
-            findings.push(Finding { subject, fault: result.err() });
+            findings.push(Finding { subject, fault: result.err(), hint: None });
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
@@ -46,9 +52,30 @@ impl Config {
             let read = Certificates::load(certificate, key).map(|_| ()).map_err(|fault| fault.to_string());
             found("pages certificate".to_owned(), read);
         }
+        if let Some(pass_through) = &self.pass_through
+            && let Some(Files { certificate, private_key }) = &pass_through.files
+        {
+            let read = Certificates::load(certificate, private_key).map_err(|fault| fault.to_string());
+            let read = read.and_then(|read| covers(pass_through, &read));
+            found("pass-through certificate".to_owned(), read);
+        }
+        if let Some(acme) = &self.acme {
+            if let Some(path) = &acme.ca_file {
+                found("pass-through acme ca-file".to_owned(), certificates(path));
+            }
+            if let Some(external) = &acme.external_account {
+                let read = acme::hmac_key(external).map(|_| ()).map_err(|fault| fault.to_string());
+                found("pass-through acme external-account".to_owned(), read);
+            }
+        }
         for upstream in &self.upstreams {
             if let Some(path) = &upstream.ca_file {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
+            }
+        }
+        for issuer in &self.issuers {
+            if let Some(path) = &issuer.ca_file {
+                found(format!("issuer {} ca-file", issuer.name), certificates(path));
             }
         }
         for (name, link) in &self.oauth {
@@ -69,8 +96,24 @@ impl Config {
             let read = service.read(&StoredSecrets::default()).map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);
         }
+        let hint = |hint| Finding { subject: "policy".to_owned(), fault: None, hint: Some(hint) };
+        findings.extend(self.hints().into_iter().map(hint));
         findings
     }
+}
+
+/// Each name must be in the certificate, else its callers refuse it.
+fn covers(config: &pass_through::Config, certificates: &Certificates) -> Result<(), String> {
+    let about = about(&certificates.current()).ok_or("the certificate can't be read")?;
+    let missing: Vec<String> =
+        uncovered(config.names.keys(), &about.names).into_iter().map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the certificate is not for {}: have one issued that names it, or take the name out",
+        missing.join(", ")
+    ))
 }
 
 fn folder(path: &Path) -> Result<(), String> {

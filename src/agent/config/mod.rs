@@ -4,13 +4,18 @@
 //! is proved, or a report of every fault. Whether secrets, certificates and folders are there is asked by
 //! [`Config::check`], because the daemon must start without some of them.
 
+mod acme;
 mod audit;
 mod check;
+mod hints;
+mod issuer;
 mod oauth;
 mod pages;
+mod pass_through;
 mod policy;
 mod proxy;
 mod service;
+mod signed;
 mod store;
 mod upstream;
 
@@ -25,6 +30,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::issuers;
 use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
@@ -61,6 +67,10 @@ pub struct Config {
     pub metrics: Option<ListenAddress>,
     /// `[pages]`; without it people can't link accounts themselves.
     pub pages: Option<links::Config>,
+    /// `[pass-through]`: names whose callers' TLS ends here.
+    pub pass_through: Option<super::pass_through::Config>,
+    /// `[pass-through.acme]`: from whom their certificates come.
+    pub acme: Option<super::acme::Config>,
     /// `[log]`.
     pub log: Log,
     /// `[upstream.NAME]`, in the file's order; at least one.
@@ -73,8 +83,12 @@ pub struct Config {
     pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
+    /// `[issuer.NAME]`: whose tokens are taken, in the file's order.
+    pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
+    /// `[signed]`.
+    pub signed: super::signed::Settings,
     /// `[policy]`.
     pub policy: Arc<Policy>,
 }
@@ -90,8 +104,6 @@ pub struct Relay {
     pub ca_file: Option<PathBuf>,
     /// `tunnels`: how many connections to hold.
     pub tunnels: u8,
-    /// `allow-unbound`: go on although something in between opens TLS.
-    pub allow_unbound: bool,
 }
 
 /// What is logged, and how.
@@ -127,14 +139,30 @@ impl Config {
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("metrics.listen", self.metrics != other.metrics),
             ("pages", self.pages != other.pages),
+            ("pass-through", self.certificate_files() != other.certificate_files()),
+            ("pass-through.acme", self.acme != other.acme),
             ("log", self.log != other.log),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }
 
+    /// Names of pass-through follow the file; the certificate's files are chosen at the start.
+    fn certificate_files(&self) -> Option<&super::pass_through::Files> {
+        self.pass_through.as_ref()?.files.as_ref()
+    }
+
     /// The rules of the shipped profiles, as they would count for this application if they were in use.
     pub fn shipped_rules(upstream: &UpstreamName) -> Vec<Shipped> {
         policy::profile::shipped(upstream)
+    }
+
+    /// The proxy on the way to an application: none, unless its table says `via-proxy`.
+    pub fn proxy_to(
+        &self,
+        upstream: &upstream_room::Config,
+    ) -> Result<Option<crate::net::dial::Proxy>, Report> {
+        let proxy = self.relay.proxy.as_ref().filter(|_| upstream.via_proxy);
+        Ok(proxy.map(|proxy| proxy.ready(self.relay.ca_file.as_deref())).transpose()?.flatten())
     }
 
     /// The options of a caller, whether the file names it or not.
@@ -150,11 +178,17 @@ impl Config {
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
+        let (pass_through, acme) = pass_through::pass_through(top, relay.as_ref()).unzip();
+        let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        // Where [relay] has faults of its own, this is not another one.
+        let has_proxy = relay.as_ref().is_none_or(|relay| relay.proxy.is_some());
+        let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
+        let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
-            upstream::upstreams(top, pages.as_ref());
+            upstream::upstreams(top, pages.as_ref(), has_proxy);
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
         let service::Services { names: service_names, plain: services, fetched: client_credentials } =
             service::services(top, &known);
@@ -168,13 +202,17 @@ impl Config {
             admin_socket,
             metrics,
             pages,
+            pass_through,
+            acme,
             log,
             upstreams,
             oauth,
             services,
             client_credentials,
             callers,
+            issuers,
             idempotency,
+            signed,
             policy: Arc::new(policy),
         })
     }
@@ -196,14 +234,11 @@ fn relay(mut table: Table<'_>) -> Option<Relay> {
     let proxy = proxy::proxy(&mut table);
     let ca_file = table.optional("ca-file");
     let tunnels = table.integer("tunnels", 1..=8, 2);
-    let allow_unbound = table.or("allow-unbound", false);
-    Some(Relay {
-        url: url?,
-        proxy,
-        ca_file,
-        tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX),
-        allow_unbound,
-    })
+    table.retired(
+        "allow-unbound",
+        "remove it: where TLS is opened on the way, agent and relay run a TLS session of their own inside",
+    );
+    Some(Relay { url: url?, proxy, ca_file, tunnels: u8::try_from(tunnels).unwrap_or(u8::MAX) })
 }
 
 fn log(table: &mut Table<'_>) -> Log {

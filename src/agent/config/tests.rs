@@ -85,9 +85,21 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     assert_eq!((open.services, open.callers), (given.services, given.callers));
+    let entra = &open.issuers[0];
+    assert_eq!((open.issuers.len(), given.issuers.len()), (2, 0));
+    assert_eq!(entra.limits, issuers::config::Limits::default());
+    assert_eq!((entra.expected.skew, entra.algorithms.len()), (Duration::from_secs(60), 2));
     assert_eq!(open.idempotency, given.idempotency);
     assert_eq!(given.idempotency, idempotency::Limits::default());
     assert_eq!((open.audit, given.audit), (given.audit, crate::agent::audit::Settings::default()));
+}
+
+#[test]
+fn a_key_that_is_no_more_says_what_to_do() {
+    let text = "[relay]\nurl = \"wss://relay.example.com\"\nallow-unbound = true\n";
+    let fault = faults(text);
+    assert!(fault.contains("allow-unbound is no more") && fault.contains("remove it"), "{fault}");
+    assert!(fault.contains("3 | allow-unbound = true"), "{fault}");
 }
 
 #[test]
@@ -105,8 +117,10 @@ fn the_example_names_every_key() {
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("client credentials", "[service.x.client-credentials]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("issuer", "[issuer.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("pages", "[pages]\nqqqqqqqq = 1"),
+        ("pass-through", "[pass-through]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {
@@ -130,7 +144,7 @@ fn the_example_names_every_key() {
 #[test]
 fn defaults_are_these() {
     let config = Config::parse("x", HEAD).unwrap();
-    assert_eq!((config.relay.tunnels, config.relay.allow_unbound), (2, false));
+    assert_eq!(config.relay.tunnels, 2);
     assert_eq!(config.state.to_str(), Some("/var/lib/outhaul-agent"));
     assert_eq!(config.admin_socket.to_str(), Some("/run/outhaul-agent/admin.sock"));
     assert_eq!((config.log.filter.as_str(), config.log.format), ("info", Format::Text));
@@ -206,6 +220,10 @@ fn each_fault_says_what_to_do() {
             "must begin with http:// or https://",
         ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nno-proxy = [\"x\"]"), "but no proxy"),
+        (
+            format!("{HEAD}\n").replace("[upstream.jira]", "[upstream.jira]\nvia-proxy = true"),
+            "through the proxy, but there is none",
+        ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-login = \"ntlm\""), "but no proxy"),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"ntlm\""),

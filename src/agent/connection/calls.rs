@@ -10,29 +10,55 @@ use http::{Extensions, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use crate::common::ids::SiteName;
 use crate::common::problem::{Code, Problem};
 use crate::common::tasks::Tasks;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, TunnelBody};
-use crate::tunnel::code::DrainCode;
+use crate::tunnel::code::{DrainCode, ResetCode};
 use crate::tunnel::head::{BytesHead, RequestHead};
 
 /// Puts what the tunnel knows about a call into its extensions.
 pub type Announce = fn(RequestHead, &mut Extensions);
 
+/// Takes the byte streams that the relay opens.
+pub trait Streams: Send + Sync + 'static {
+    /// Must not block: spawn. `draining` is cancelled once the tunnel is to end: nothing new then.
+    fn take(&self, head: BytesHead, stream: ByteStream, draining: CancellationToken);
+}
+
+/// What becomes of all that the relay opens, beside the service for calls.
+#[derive(Clone)]
+pub struct Arrivals {
+    /// Puts what the tunnel knows of a call into its extensions.
+    pub announce: Announce,
+    /// Takes byte streams; without it there are none.
+    pub streams: Option<Arc<dyn Streams>>,
+}
+
 /// Hands each call to its own clone of the service. One for each tunnel.
 pub struct Calls<S> {
     service: S,
-    announce: Announce,
+    arrivals: Arrivals,
+    /// What a relay may cut off a path: `/s/` and this site's name.
+    route: Arc<str>,
     tasks: Tasks,
     draining: Arc<Notify>,
+    /// Cancelled with the tunnel's draining, and with the tasks.
+    leaving: CancellationToken,
 }
 
 impl<S> Calls<S> {
-    /// Calls go to `service`.
-    pub fn new(service: S, announce: Announce, tasks: Tasks) -> Self {
-        Self { service, announce, tasks, draining: Arc::new(Notify::new()) }
+    /// Calls for `site` go to `service`.
+    pub fn new(service: S, arrivals: Arrivals, site: &SiteName, tasks: Tasks) -> Self {
+        Self::on(service, arrivals, format!("/s/{site}").into(), tasks)
+    }
+
+    fn on(service: S, arrivals: Arrivals, route: Arc<str>, tasks: Tasks) -> Self {
+        let leaving = tasks.token().child_token();
+        Self { service, arrivals, route, tasks, draining: Arc::new(Notify::new()), leaving }
     }
 
     /// The same for another tunnel, with a drain signal of its own.
@@ -41,7 +67,7 @@ impl<S> Calls<S> {
     where
         S: Clone,
     {
-        Self::new(self.service.clone(), self.announce, self.tasks.clone())
+        Self::on(self.service.clone(), self.arrivals.clone(), Arc::clone(&self.route), self.tasks.clone())
     }
 
     /// Notified once the relay asks for a new connection.
@@ -59,13 +85,17 @@ where
     B::Error: std::fmt::Display,
 {
     fn http(&self, call: IncomingCall) {
-        let (service, announce) = (self.service.clone(), self.announce);
-        self.tasks.spawn_detached(answer(service, announce, call));
+        let (service, announce) = (self.service.clone(), self.arrivals.announce);
+        let uri = uri(&call.head.target, call.head.route_length, &self.route);
+        self.tasks.spawn_detached(answer(service, announce, call, uri));
     }
 
     fn bytes(&self, head: BytesHead, stream: ByteStream) {
-        tracing::debug!(purpose = %head.purpose, "a byte stream that this agent does not take");
-        stream.reset(crate::tunnel::code::ResetCode::Unsupported);
+        let Some(streams) = &self.arrivals.streams else {
+            tracing::debug!(purpose = %head.purpose, "a byte stream that this agent does not take");
+            return stream.reset(ResetCode::Unsupported);
+        };
+        streams.take(head, stream, self.leaving.clone());
     }
 
     fn status(&self, _: Bytes) {}
@@ -73,10 +103,11 @@ where
     fn draining(&self, code: DrainCode, text: String) {
         tracing::debug!(%code, text, "draining");
         self.draining.notify_one();
+        self.leaving.cancel();
     }
 }
 
-async fn answer<S, B>(mut service: S, announce: Announce, call: IncomingCall)
+async fn answer<S, B>(mut service: S, announce: Announce, call: IncomingCall, uri: Option<Uri>)
 where
     S: Service<Request<TunnelBody>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + Send + Unpin,
@@ -84,9 +115,10 @@ where
 {
     let IncomingCall { mut head, body, mut reply } = call;
     let id = head.request_id;
-    let Some(uri) = uri(&head.target, head.route_length) else {
-        let problem =
-            Problem::new(Code::BadRequest, "The path holds bytes that must be percent-encoded: encode them.");
+    let Some(uri) = uri else {
+        let text = "The path holds bytes that must be percent-encoded: encode them. Or the relay cut it where no route of \
+                    this site ends.";
+        let problem = Problem::new(Code::BadRequest, text);
         let _ = reply.send(problem.to_response(id).map(Full::new)).await;
         return;
     };
@@ -115,9 +147,12 @@ where
     }
 }
 
-/// The target without what led the relay to the site.
-fn uri(target: &str, route_length: u16) -> Option<Uri> {
-    let rest = target.get(usize::from(route_length)..)?;
+/// The target without what led the relay to the site. Cut at any other place it would be another call than its caller made.
+fn uri(target: &str, route_length: u16, route: &str) -> Option<Uri> {
+    let (cut, rest) = target.split_at_checked(usize::from(route_length))?;
+    if !cut.is_empty() && cut != route {
+        return None;
+    }
     let rest = if rest.is_empty() || rest.starts_with('?') { format!("/{rest}") } else { rest.to_owned() };
     if !rest.starts_with('/') && rest != "*" {
         return None;
@@ -140,12 +175,15 @@ mod tests {
             ("*", 0, Some("*")),
             ("", 0, Some("/")),
             ("/s/acmejira", 7, None),
+            ("/s/acmejira/x", 11, None),
+            ("/s/other/x", 8, None),
+            ("/jira/jira/x", 5, None),
             ("http://elsewhere/x", 0, None),
             ("/x", 9, None),
             ("/a b", 0, None),
         ];
         for (target, route, expected) in table {
-            let uri = uri(target, route);
+            let uri = uri(target, route, "/s/acme");
             assert_eq!(uri.as_ref().map(ToString::to_string).as_deref(), expected, "{target}");
         }
     }

@@ -1,8 +1,10 @@
 //! First contact: with a one-time token, the agent becomes known to its relay.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::open::{Opener, greet, send_confirm};
+use super::status::Binding;
 use super::{Config, ConnectFault, SOFTWARE};
 use crate::agent::store::tables::identity::Enrolment;
 use crate::agent::store::{Store, StoreFault};
@@ -11,14 +13,15 @@ use crate::common::ids::BootId;
 use crate::identity::handshake::agent::{Intent, Start};
 use crate::identity::token::EnrolmentToken;
 use crate::net::tls::TlsFault;
+use crate::tunnel::code::CloseCode;
 
 /// What came of it.
 #[derive(Debug, Clone)]
 pub struct Enrolled {
     /// Who this agent is now.
     pub enrolment: Enrolment,
-    /// Whether both ends shared one TLS session.
-    pub bound: bool,
+    /// How it was bound to TLS, and who opens TLS on the way.
+    pub binding: Binding,
 }
 
 /// Why there was no enrolment.
@@ -54,9 +57,9 @@ pub async fn enrol(
         _ => {}
     }
     let opener = Opener::new(config)?;
-    let key = store.enrolling_key(&token.secret).await?;
-    let contact = async {
-        let (mut socket, exporter) = opener.open().await?;
+    let key = Arc::new(store.enrolling_key(&token.secret).await?);
+    let enrolling = async {
+        let mut contact = opener.open().await?;
         let start = Start {
             intent: Intent::Enrol { relay: token.relay, secret: token.secret.clone() },
             site: token.site.clone(),
@@ -64,7 +67,7 @@ pub async fn enrol(
             boot: BootId::generate(),
             software: SOFTWARE.to_owned(),
         };
-        let welcomed = greet(&mut socket, start, &key, exporter, config.allow_unbound).await?;
+        let welcomed = greet(&mut contact, start, &key).await?;
         let enrolment = Enrolment {
             relay_url: config.url.to_string(),
             relay_key: welcomed.relay,
@@ -74,19 +77,14 @@ pub async fn enrol(
         };
         store.enrolled(&token.secret, &enrolment, welcomed.welcome.join).await?;
         // On disk: from here on the agent is enrolled. If the relay never hears it, the first connect tells.
-        if let Err(error) = send_confirm(&mut socket).await {
+        if let Err(error) = send_confirm(&mut contact.line).await {
             tracing::debug!(%error, "CONFIRM could not be sent");
         } else {
-            crate::net::websocket::close(
-                &mut socket,
-                crate::tunnel::code::CloseCode::Stopping,
-                Duration::from_secs(2),
-            )
-            .await;
+            contact.line.close(CloseCode::Stopping, Duration::from_secs(2)).await;
         }
-        Ok(Enrolled { enrolment, bound: welcomed.bound })
+        Ok(Enrolled { enrolment, binding: Binding { layer: welcomed.layer, outer: contact.outer } })
     };
-    match tokio::time::timeout(WHOLE, contact).await {
+    match tokio::time::timeout(WHOLE, enrolling).await {
         Ok(enrolled) => enrolled,
         Err(_) => Err(ConnectFault::TooSlow(WHOLE).into()),
     }

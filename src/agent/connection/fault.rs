@@ -7,6 +7,7 @@ use crate::identity::encoded::RandomFault;
 use crate::identity::handshake::agent::Distrust;
 use crate::identity::handshake::messages::{Refuse, RefuseCode};
 use crate::net::dial::DialFault;
+use crate::net::inner_tls::StartFault;
 use crate::net::tls::HandshakeFault;
 use crate::net::websocket::{FrameError, OpenFault};
 
@@ -25,6 +26,12 @@ pub enum ConnectFault {
     /// The handshake broke off.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// Something opens TLS on the way, and there is no session inside.
+    #[error(
+        "TLS between agent and relay is opened by something in between, and {0}; exempt the relay's host from \
+         inspection"
+    )]
+    Inner(#[from] StartFault),
     /// The relay is not to be trusted.
     #[error(transparent)]
     Distrust(#[from] Distrust),
@@ -50,6 +57,7 @@ impl ConnectFault {
     pub fn needs_a_person(&self) -> bool {
         match self {
             Self::Distrust(_) | Self::Store(_) => true,
+            Self::Inner(StartFault::Tls(fault)) => fault.wrong_key,
             Self::Refused(refuse) => refuse.code.needs_a_person(),
             _ => false,
         }
@@ -66,7 +74,7 @@ impl ConnectFault {
     /// What to tell the relay before leaving, if it is worth telling.
     pub(super) fn farewell(&self) -> Option<Refuse> {
         let code = match self {
-            Self::Distrust(Distrust::Intercepted | Distrust::RelayForbidsUnbound) => RefuseCode::Unbound,
+            Self::Distrust(Distrust::Intercepted) => RefuseCode::Unbound,
             Self::Distrust(Distrust::Version(_)) => RefuseCode::Version,
             Self::Distrust(_) => RefuseCode::BadProof,
             _ => return None,

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod enrol;
 mod fault;
 pub mod open;
+mod outer;
 mod slot;
 mod status;
 
@@ -29,12 +30,13 @@ use crate::config::values::WssUrl;
 use crate::net::dial::Proxy;
 use crate::net::tls::TlsFault;
 use crate::net::tunnel::TunnelBody;
-use calls::{Announce, Calls};
+use calls::Calls;
 use open::Opener;
 use slot::Slot;
 
+pub use calls::{Arrivals, Streams};
 pub use fault::ConnectFault;
-pub use status::Snapshot;
+pub use status::{Binding, Snapshot};
 
 /// What the agent says it is.
 pub const SOFTWARE: &str = concat!("outhaul-agent/", env!("CARGO_PKG_VERSION"));
@@ -50,8 +52,6 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// How many tunnels to hold.
     pub tunnels: u8,
-    /// Whether TLS may be opened on the way.
-    pub allow_unbound: bool,
 }
 
 /// The tunnels of this agent.
@@ -63,13 +63,13 @@ pub struct Connection {
 
 impl Connection {
     /// Connects, and connects anew whenever a tunnel is lost, until the tasks are told to stop; then lets calls
-    /// under way finish for a while. `announce` puts what the tunnel knows of a call into its extensions.
+    /// under way finish for a while.
     pub fn start<S, B>(
         config: &Config,
         identity: Identity,
         store: &Store,
         service: &S,
-        announce: Announce,
+        arrivals: &Arrivals,
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<Self, TlsFault>
@@ -81,20 +81,22 @@ impl Connection {
         B::Error: std::fmt::Display,
     {
         let opener = Arc::new(Opener::new(config)?);
-        let identity = Arc::new(identity);
+        let (enrolment, key) = (Arc::new(identity.enrolment), Arc::new(identity.key));
+        let noted = Arc::new(Mutex::new(None));
         let told = Arc::new(Mutex::new(None));
         let boot = BootId::generate();
         let mut slots = Vec::new();
         for number in 0..config.tunnels.max(1) {
             let shared = Arc::new(status::Shared::new(number));
-            let calls = Calls::new(service.clone(), announce, tasks.clone());
+            let calls = Calls::new(service.clone(), arrivals.clone(), &enrolment.site, tasks.clone());
             let slot = Slot {
                 number,
                 boot,
                 opener: Arc::clone(&opener),
-                identity: Arc::clone(&identity),
+                enrolment: Arc::clone(&enrolment),
+                key: Arc::clone(&key),
+                noted: Arc::clone(&noted),
                 store: store.clone(),
-                allow_unbound: config.allow_unbound,
                 told: Arc::clone(&told),
                 status: Arc::clone(&shared),
                 clock: clock.clone(),

@@ -1,4 +1,4 @@
-//! Makes a socket to the relay, and leads it through the handshake.
+//! Makes a line to the relay, and leads it through the handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +9,18 @@ use rustls::ClientConfig;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 
-use super::{Config, ConnectFault, SOFTWARE};
+use super::{Config, ConnectFault, SOFTWARE, outer};
 use crate::config::values::WssUrl;
 use crate::identity::encoded::Encoded;
-use crate::identity::handshake::agent::{Distrust, Start, Welcomed, confirm, refused};
-use crate::identity::handshake::transcript::Exporter;
+use crate::identity::handshake::agent::{Answer, Distrust, Intent, Start, Welcomed, confirm, refused};
+use crate::identity::handshake::messages::OuterCertificate;
+use crate::identity::handshake::transcript::Session;
 use crate::identity::keys::SigningKey;
 use crate::net::dial::{Connected, DialFault, Proxy, Purpose, Target, dial};
+use crate::net::inner_tls::{Identity, Line, PeerKey};
 use crate::net::tls::{self, HandshakeFault, Peer, TlsFault};
 use crate::net::tunnel::Closed;
-use crate::net::websocket::{self, OpenFault, receive_frame, send_frame};
+use crate::net::websocket::{self, OpenFault};
 use crate::tunnel::code::CloseCode;
 use crate::tunnel::frame::Kind;
 
@@ -28,6 +30,17 @@ pub type Reached = Connected;
 pub type Secured = TlsStream<Reached>;
 /// A socket to a relay.
 pub type Socket = WebSocketStream<Secured>;
+/// A line to a relay.
+pub(super) type RelayLine = Line<Secured>;
+
+/// A line that was just opened.
+pub(super) struct Opened {
+    pub(super) line: RelayLine,
+    /// Of the TLS session under it.
+    exporter: [u8; 32],
+    /// What the server of that session showed.
+    pub(super) outer: Option<OuterCertificate>,
+}
 
 /// Knows the way to the relay. What looks for faults on that way takes the steps one by one.
 pub struct Opener {
@@ -44,11 +57,12 @@ impl Opener {
     }
 
     /// TCP, perhaps through the proxy; TLS; WebSocket.
-    pub(super) async fn open(&self) -> Result<(Socket, Exporter), ConnectFault> {
+    pub(super) async fn open(&self) -> Result<Opened, ConnectFault> {
         let stream = self.secure(self.reach().await?).await?;
-        let exporter = Exporter(tls::exporter(stream.get_ref().1)?);
+        let session = stream.get_ref().1;
+        let (exporter, outer) = (tls::exporter(session)?, outer::read(session.peer_certificates()));
         let (socket, _) = self.upgrade(stream).await?;
-        Ok((socket, exporter))
+        Ok(Opened { line: Line::new(socket), exporter, outer })
     }
 
     /// What to think of a tunnel that was cut without a word, where a proxy is on the way.
@@ -82,47 +96,66 @@ impl Opener {
     }
 }
 
-/// The handshake up to WELCOME. What it brings must be on disk before [`send_confirm`].
+/// The handshake up to WELCOME; inside a TLS session of its own, if something opens the one under the line. What it
+/// brings must be on disk before [`send_confirm`].
 pub(super) async fn greet(
-    socket: &mut Socket,
+    opened: &mut Opened,
     start: Start,
-    key: &SigningKey,
-    exporter: Exporter,
-    allow_unbound: bool,
+    key: &Arc<SigningKey>,
 ) -> Result<Welcomed, ConnectFault> {
-    let greeted = steps(socket, start, key, exporter, allow_unbound).await;
+    let greeted = layers(opened, start, key).await;
     if let Err(fault) = &greeted {
         if let Some(refuse) = fault.farewell() {
-            let _ = send_frame(socket, Kind::Refuse, refuse.encode(), PARTING).await;
+            let _ = opened.line.send(Kind::Refuse, refuse.encode(), PARTING).await;
         }
-        websocket::close(socket, CloseCode::Refused, PARTING).await;
+        opened.line.close(CloseCode::Refused, PARTING).await;
     }
     greeted
 }
 
+async fn layers(opened: &mut Opened, start: Start, key: &Arc<SigningKey>) -> Result<Welcomed, ConnectFault> {
+    let Opened { line, exporter, outer } = opened;
+    let pin = match &start.intent {
+        Intent::Connect { relay, .. } => PeerKey::Key(*relay.as_bytes()),
+        Intent::Enrol { relay, .. } => PeerKey::Fingerprint(relay.0),
+    };
+    if let Some(welcomed) = steps(line, start.clone(), key, Session::outer(*exporter), None).await? {
+        return Ok(welcomed);
+    }
+    line.send(Kind::StartTls, Bytes::new(), STEP).await?;
+    let own: Arc<dyn Identity> = Arc::<SigningKey>::clone(key);
+    let session = Session::inner(line.connect_inside(own, pin, STEP).await?);
+    // The state machine never wants TLS inside of TLS inside.
+    let welcomed = steps(line, start, key, session, outer.as_ref()).await?;
+    welcomed.ok_or_else(|| Distrust::InterceptedInside.into())
+}
+
+/// `None` if it must be done inside.
 async fn steps(
-    socket: &mut Socket,
+    line: &mut RelayLine,
     start: Start,
     key: &SigningKey,
-    exporter: Exporter,
-    allow_unbound: bool,
-) -> Result<Welcomed, ConnectFault> {
+    session: Session,
+    outer: Option<&OuterCertificate>,
+) -> Result<Option<Welcomed>, ConnectFault> {
     let (hello, waiting) = start.hello(key, Encoded::random()?);
-    send_frame(socket, Kind::Hello, hello, STEP).await?;
-    let challenge = receive(socket, Kind::Challenge, "CHALLENGE").await?;
-    let (proof, proved) = waiting.prove(&challenge, key, Some(exporter), allow_unbound)?;
-    send_frame(socket, Kind::Proof, proof, STEP).await?;
-    let welcome = receive(socket, Kind::Welcome, "WELCOME").await?;
-    Ok(proved.welcomed(&welcome)?)
+    line.send(Kind::Hello, hello, STEP).await?;
+    let challenge = receive(line, Kind::Challenge, "CHALLENGE").await?;
+    let Answer::Proof(proof, proved) = waiting.answer(&challenge, key, session, outer)? else {
+        return Ok(None);
+    };
+    line.send(Kind::Proof, proof, STEP).await?;
+    let welcome = receive(line, Kind::Welcome, "WELCOME").await?;
+    Ok(Some(proved.welcomed(&welcome)?))
 }
 
 /// Tells the relay that its WELCOME is on disk.
-pub(super) async fn send_confirm(socket: &mut Socket) -> Result<(), ConnectFault> {
-    Ok(send_frame(socket, Kind::Confirm, confirm(), STEP).await?)
+pub(super) async fn send_confirm(line: &mut RelayLine) -> Result<(), ConnectFault> {
+    Ok(line.send(Kind::Confirm, confirm(), STEP).await?)
 }
 
-async fn receive(socket: &mut Socket, kind: Kind, name: &'static str) -> Result<Bytes, ConnectFault> {
-    let frame = receive_frame(socket, STEP).await?;
+async fn receive(line: &mut RelayLine, kind: Kind, name: &'static str) -> Result<Bytes, ConnectFault> {
+    let frame = line.receive(STEP).await?;
     match frame.kind {
         Kind::Refuse => Err(ConnectFault::Refused(refused(&frame.payload))),
         other if other == kind => Ok(frame.payload),
@@ -132,5 +165,5 @@ async fn receive(socket: &mut Socket, kind: Kind, name: &'static str) -> Result<
 
 /// Each step may take so long.
 const STEP: Duration = Duration::from_secs(10);
-/// Nobody waits longer for the end of a socket that failed.
+/// Nobody waits longer for the end of a line that failed.
 const PARTING: Duration = Duration::from_secs(1);

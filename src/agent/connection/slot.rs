@@ -1,5 +1,6 @@
 //! One tunnel's life: connect, serve, and connect anew, for as long as the agent runs.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,26 +9,31 @@ use tokio::sync::Notify;
 
 use super::calls::Calls;
 use super::open::{Opener, greet, send_confirm};
-use super::status::{Live, Shared};
+use super::status::{Binding, Live, Shared};
 use super::{ConnectFault, SOFTWARE};
 use crate::agent::store::Store;
-use crate::agent::store::tables::identity::Identity;
+use crate::agent::store::tables::identity::Enrolment;
 use crate::common::backoff::Backoff;
 use crate::common::clock::Clock;
 use crate::common::ids::BootId;
 use crate::common::report::{Exit, Report};
 use crate::common::tasks::Tasks;
 use crate::identity::handshake::agent::{Intent, Start};
+use crate::identity::handshake::transcript::Layer;
+use crate::identity::keys::SigningKey;
 use crate::net::tunnel::{Acceptor, Closed, Role, Settings, Tunnel};
+use crate::net::websocket::FrameError;
 use crate::tunnel::code::{CloseCode, DrainCode};
 
 pub(super) struct Slot {
     pub(super) number: u8,
     pub(super) boot: BootId,
     pub(super) opener: Arc<Opener>,
-    pub(super) identity: Arc<Identity>,
+    pub(super) enrolment: Arc<Enrolment>,
+    pub(super) key: Arc<SigningKey>,
     pub(super) store: Store,
-    pub(super) allow_unbound: bool,
+    /// How the last tunnel of any slot was bound: only what is new is worth a line.
+    pub(super) noted: Arc<Mutex<Option<Binding>>>,
     pub(super) told: Arc<Mutex<Option<Bytes>>>,
     pub(super) status: Arc<Shared>,
     pub(super) clock: Clock,
@@ -57,6 +63,7 @@ impl Slot {
     {
         let stop = self.tasks.token();
         let mut retry = Retry::new(self.clock.now());
+        let mut retired = VecDeque::new();
         loop {
             let attempt = tokio::select! {
                 () = stop.cancelled() => return,
@@ -65,11 +72,14 @@ impl Slot {
             let delay = match attempt.unwrap_or(Err(ConnectFault::TooSlow(ATTEMPT))) {
                 Ok(up) => match self.serve(&up).await {
                     Ended::Stop => return self.finish(&up.tunnel).await,
-                    // The old tunnel finishes what it has; the new one is dialled beside it, at once.
+                    // The old tunnel finishes what it has; the new one is dialled beside it: at once, but for a relay that
+                    // sends away what has hardly come, which would have us dial in a circle.
                     Ended::Draining => {
-                        retry.lost(self.proved(&up), self.clock.now());
-                        self.retire(up.tunnel);
-                        continue;
+                        let now = self.clock.now();
+                        let lasted = self.lasted(&up);
+                        retry.lost(lasted, now);
+                        self.retire(up.tunnel, &mut retired);
+                        if lasted { Duration::ZERO } else { retry.eager(now, rand::random()) }
                     }
                     Ended::Lost(closed) => {
                         let now = self.clock.now();
@@ -105,9 +115,9 @@ impl Slot {
         Calls<S>: Acceptor,
         S: Clone,
     {
-        let enrolment = &self.identity.enrolment;
+        let enrolment = &self.enrolment;
         let agent = enrolment.agent;
-        let (mut socket, exporter) = self.opener.open().await?;
+        let mut opened = self.opener.open().await?;
         let join = self.store.join(agent, self.number).await?;
         let start = Start {
             intent: Intent::Connect { agent, relay: enrolment.relay_key, join },
@@ -116,9 +126,9 @@ impl Slot {
             boot: self.boot,
             software: SOFTWARE.to_owned(),
         };
-        let welcomed = greet(&mut socket, start, &self.identity.key, exporter, self.allow_unbound).await?;
+        let welcomed = greet(&mut opened, start, &self.key).await?;
         self.store.store_join(agent, self.number, welcomed.welcome.join).await?;
-        send_confirm(&mut socket).await?;
+        send_confirm(&mut opened.line).await?;
 
         let welcome = welcomed.welcome;
         let ping_every = Duration::from_secs(u64::from(welcome.ping_seconds).clamp(5, 60));
@@ -131,25 +141,42 @@ impl Slot {
         let calls = calls.another();
         let draining = calls.draining_signal();
         let clock = self.clock.clone();
-        let tunnel = Tunnel::start(socket, Role::Agent, settings, clock, &self.tasks, Arc::new(calls));
+        let tunnel = opened.line.start(Role::Agent, settings, clock, &self.tasks, Arc::new(calls));
+        let tunnel = tunnel.ok_or(FrameError::Closed { reason: None })?;
         if let Some(told) = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             tunnel.send_status(told);
         }
+        let binding = Binding { layer: welcomed.layer, outer: opened.outer };
+        self.note(&binding);
         self.status.connected(Live {
             tunnel: tunnel.clone(),
             since: self.clock.wall(),
             standing: welcome.standing,
-            bound: welcomed.bound,
+            binding,
         });
-        tracing::info!(slot = self.number, site = %welcome.site, bound = welcomed.bound, "connected to the relay");
-        if !welcomed.bound {
-            tracing::warn!(
-                slot = self.number,
-                "something in between opens TLS to the relay; allow-unbound lets it"
-            );
-        }
+        let binding = welcomed.layer.as_str();
+        tracing::info!(slot = self.number, site = %welcome.site, binding, "connected to the relay");
         let retry_hint = welcome.retry_hint.map(|seconds| Duration::from_secs(seconds.into()));
         Ok(Up { tunnel, draining, since: self.clock.now(), retry_hint })
+    }
+
+    /// Tells when TLS is opened on the way, by whom, and when that ends: once per change.
+    fn note(&self, binding: &Binding) {
+        let before = self.noted.lock().unwrap_or_else(PoisonError::into_inner).replace(binding.clone());
+        let inspected = |binding: &Binding| binding.layer == Layer::Inner;
+        if inspected(binding) && before.as_ref() != Some(binding) {
+            let (subject, issuer, sha256) = binding.outer.as_ref().map_or(("", "", ""), |outer| {
+                (outer.subject.as_str(), outer.issuer.as_str(), outer.sha256.as_str())
+            });
+            tracing::warn!(
+                subject,
+                issuer,
+                sha256,
+                "something in between opens TLS to the relay; all goes through a TLS session inside, which it can't open"
+            );
+        } else if !inspected(binding) && before.as_ref().is_some_and(inspected) {
+            tracing::info!("TLS to the relay is no longer opened on the way");
+        }
     }
 
     async fn serve(&self, up: &Up) -> Ended {
@@ -165,7 +192,11 @@ impl Slot {
 
     /// Whether a tunnel was good for something: it lasted, or carried a call.
     fn proved(&self, up: &Up) -> bool {
-        self.clock.now().saturating_duration_since(up.since) >= PROVED_AFTER || up.tunnel.stats().opened > 0
+        self.lasted(up) || up.tunnel.stats().opened > 0
+    }
+
+    fn lasted(&self, up: &Up) -> bool {
+        self.clock.now().saturating_duration_since(up.since) >= PROVED_AFTER
     }
 
     /// The agent stops: no new calls, those under way may finish.
@@ -184,8 +215,15 @@ impl Slot {
         let _ = tokio::time::timeout(Duration::from_secs(1), tunnel.closed()).await;
     }
 
-    /// A drained tunnel lives on beside its successor, for a while.
-    fn retire(&self, tunnel: Tunnel) {
+    /// A drained tunnel lives on beside its successor, for a while; of several, the newest.
+    fn retire(&self, tunnel: Tunnel, retired: &mut VecDeque<Tunnel>) {
+        retired.retain(|old| !old.is_closed());
+        retired.push_back(tunnel.clone());
+        if retired.len() > RETIRED
+            && let Some(oldest) = retired.pop_front()
+        {
+            oldest.close(CloseCode::Drained, "drained");
+        }
         let stop = self.tasks.token();
         self.tasks.spawn_detached(async move {
             tokio::select! {
@@ -261,6 +299,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 const PROVED_AFTER: Duration = Duration::from_secs(5);
 const GRACE_AT_STOP: Duration = Duration::from_secs(10);
 const GRACE_AT_DRAIN: Duration = Duration::from_secs(120);
+/// So many drained tunnels of a slot may finish what they have, whatever the relay asks for.
+const RETIRED: usize = 4;
 /// Whatever the relay allows.
 const MAX_STREAMS: u32 = 4096;
 

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::identity::handshake::messages::Standing;
+use crate::identity::handshake::messages::{OuterCertificate, Standing};
+use crate::identity::handshake::transcript::Layer;
 use crate::net::tunnel::Tunnel;
 
 /// How one tunnel is.
@@ -15,8 +16,8 @@ pub struct Snapshot {
     pub since: Option<SystemTime>,
     /// Active or standby, as the relay said last.
     pub standing: Option<Standing>,
-    /// Whether the handshake was bound to the TLS session.
-    pub bound: Option<bool>,
+    /// How it is bound to TLS, and who opens TLS on the way.
+    pub binding: Option<Binding>,
     /// There and back.
     pub round_trip: Option<Duration>,
     /// Streams open now.
@@ -38,6 +39,15 @@ pub struct Losses {
     pub last: Option<(SystemTime, String)>,
 }
 
+/// How a handshake was bound to TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// To which session.
+    pub layer: Layer,
+    /// The certificate of the session under the WebSocket: the relay's own, or that of whoever opens TLS.
+    pub outer: Option<OuterCertificate>,
+}
+
 #[derive(Default)]
 struct Inner {
     live: Option<Live>,
@@ -50,7 +60,7 @@ pub(super) struct Live {
     pub(super) tunnel: Tunnel,
     pub(super) since: SystemTime,
     pub(super) standing: Standing,
-    pub(super) bound: bool,
+    pub(super) binding: Binding,
 }
 
 /// One slot's.
@@ -72,7 +82,7 @@ impl Shared {
             slot: self.slot,
             since: live.map(|live| live.since),
             standing: live.map(|live| live.standing),
-            bound: live.map(|live| live.bound),
+            binding: live.map(|live| live.binding.clone()),
             round_trip: stats.round_trip,
             streams: stats.streams,
             error: inner.error.clone(),

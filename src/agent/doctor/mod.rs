@@ -4,10 +4,12 @@
 //! [`Finding`]s, listed in [`examine`] in the order in which they are shown. Checks run at once, each with the network
 //! stack of the traffic itself, and none longer than [`PATIENCE`]. They change nothing.
 
+mod certificate;
 mod clock;
 mod config;
 mod daemon;
 mod finding;
+mod issuers;
 mod relay;
 mod store;
 mod upstream;
@@ -95,6 +97,8 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
         ("agent", async { daemon::check(context) }.boxed()),
         ("relay", relay::check(context).boxed()),
         ("upstream", upstream::check(context).boxed()),
+        ("issuer", issuers::check(context).boxed()),
+        ("certificate", certificate::check(context).boxed()),
     ];
     let bounded = checks.into_iter().map(|(name, check)| within(name, check));
     let mut findings = join_all(bounded).await.concat();

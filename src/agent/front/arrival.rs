@@ -9,6 +9,8 @@ use crate::tunnel::head::Scheme;
 pub enum Way {
     /// The relay ended the caller's TLS.
     Terminated,
+    /// The caller's TLS ended here, under a name of this level.
+    PassThrough(Channel),
 }
 
 impl Way {
@@ -16,6 +18,7 @@ impl Way {
     pub fn trust(self) -> Trust {
         match self {
             Self::Terminated => Trust { channel: Channel::Relay, ..Trust::default() },
+            Self::PassThrough(channel) => Trust { channel, ..Trust::default() },
         }
     }
 }
@@ -33,7 +36,7 @@ pub struct Arrival {
     pub target: String,
     /// How many bytes of `target` led the relay to the site: `/s/{site}`, or none in host form.
     pub route_length: u16,
-    /// The caller's address, as the relay claims it.
+    /// The caller's address, as the relay claims it: no proof of anything.
     pub peer: String,
     /// Which way it came.
     pub way: Way,

@@ -16,6 +16,7 @@ use crate::agent::policy::{HeldBody, held_too_large};
 use crate::agent::upstream::BoxError;
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Fault, Problem};
+use crate::identity::signatures::Digests;
 
 /// A body that is whole.
 type Whole = Either<Full<Bytes>, WithTrailers<Full<Bytes>, Trailers>>;
@@ -23,11 +24,17 @@ type Trailers = Ready<Option<Result<HeaderMap, Infallible>>>;
 
 /// A request with its whole body.
 pub(super) struct Held {
-    request: Request<Whole>,
+    request: Box<Request<Whole>>,
+    bytes: Bytes,
     judged: HeldBody,
 }
 
 impl Held {
+    /// Whether it is the body that was signed.
+    pub(super) fn fits(&self, digests: &Digests) -> bool {
+        digests.fit_whole(&self.bytes)
+    }
+
     /// What the policy looks at.
     pub(super) fn judged(&self) -> HeldBody {
         self.judged.clone()
@@ -35,7 +42,7 @@ impl Held {
 
     /// The request as it came: the same bytes, framed in the same way, and its trailers.
     pub(super) fn into_request(self) -> Request<Whole> {
-        self.request
+        *self.request
     }
 }
 
@@ -47,12 +54,12 @@ where
 {
     let (head, bytes, trailers) = whole(request, limit, patience).await?;
     let judged = HeldBody::read(&bytes);
-    let body = Full::new(bytes);
+    let body = Full::new(bytes.clone());
     let body = match trailers {
         None => Either::Left(body),
         Some(trailers) => Either::Right(body.with_trailers(ready(Some(Ok(trailers))))),
     };
-    Ok(Held { request: Request::from_parts(head, body), judged })
+    Ok(Held { request: Box::new(Request::from_parts(head, body)), bytes, judged })
 }
 
 /// The whole body, of a request that the agent answers itself.

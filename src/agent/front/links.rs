@@ -10,10 +10,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::answers::Bound;
 use super::caller::{self, Identified};
+use super::signed::{Signed, mismatch};
 use super::{Arrival, FrontBody, Site, act_as, hold, record};
 use crate::agent::audit::Audit;
 use crate::agent::links::{LinkDesk, Wish};
+use crate::agent::signed::Signing;
 use crate::agent::upstream::BoxError;
 use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, UpstreamName};
@@ -25,6 +28,14 @@ use crate::common::problem::{Code, Problem};
 pub(super) enum Step {
     Start,
     Finish,
+}
+
+/// What a step is taken with.
+pub(super) struct At<'a> {
+    pub(super) desk: &'a LinkDesk,
+    pub(super) site: &'a Site,
+    pub(super) audit: &'a Audit,
+    pub(super) signing: Option<&'a Signing>,
 }
 
 #[derive(Deserialize)]
@@ -59,11 +70,10 @@ impl Step {
     /// The caller is known by its key, and the person is one whom it may name.
     pub(super) async fn take<B>(
         self,
-        desk: &LinkDesk,
-        site: &Site,
-        audit: &Audit,
+        At { desk, site, audit, signing }: At<'_>,
         request: Request<B>,
         arrival: &Arrival,
+        bound: &mut Option<Bound>,
     ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -72,10 +82,13 @@ impl Step {
         if *request.method() != Method::POST {
             return Err(Problem::new(Code::MethodRefused, "Use POST here."));
         }
-        let (parts, body) = request.into_parts();
-        let Identified { caller, trust, person } = caller::identify(&parts, arrival, site)?;
+        let (mut parts, body) = request.into_parts();
+        let identified = caller::identify(&mut parts, arrival, site, signing).await?;
+        let Identified { caller, trust, person, issuer, signed } = identified;
+        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
+        let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let refused = |person: Option<&ActAs>, problem: &Problem| {
-            record::step_refused(audit, self.path(), &caller, person, arrival.request_id, problem);
+            record::step_refused(audit, self.path(), &caller, person, by, problem);
         };
         let person = act_as::named(&parts.headers, &caller, site.options.get(&caller), person);
         let person = person.and_then(|person| {
@@ -89,7 +102,8 @@ impl Step {
         let person = person.inspect_err(|problem| refused(None, problem))?;
         let request = Request::from_parts(parts, body);
         let is_proved = trust.holds_against_the_relay();
-        let answered = Box::pin(self.answer(desk, request, is_proved, &caller, &person)).await;
+        let answered =
+            Box::pin(self.answer(desk, request, signed.as_ref(), is_proved, &caller, &person)).await;
         answered.inspect_err(|problem| refused(Some(&person), problem))
     }
 
@@ -98,6 +112,7 @@ impl Step {
         self,
         desk: &LinkDesk,
         request: Request<B>,
+        signed: Option<&Signed>,
         is_proved: bool,
         caller: &CallerName,
         person: &ActAs,
@@ -112,6 +127,9 @@ impl Step {
             }
             _ => problem,
         })?;
+        if signed.is_some_and(|signed| !signed.digests.fit_whole(&body)) {
+            return Err(mismatch());
+        }
         match self {
             Self::Start => {
                 let Start { upstream, display_name } = read(&body, "{\"upstream\":\"jira\"}")?;

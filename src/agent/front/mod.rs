@@ -6,13 +6,16 @@
 //! refusal is a problem document. Called by `agent::connection`.
 
 mod act_as;
+mod answers;
 mod arrival;
 mod caller;
+mod digested;
 mod hold;
 mod keyed;
 mod links;
 mod record;
 mod route;
+mod signed;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,6 +23,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -34,6 +38,7 @@ use super::audit::Audit;
 use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
+use super::issuers::Issuers;
 use super::links::LinkDesk;
 use super::mapping::Mappings;
 use super::pause::Pause;
@@ -41,13 +46,17 @@ use super::policy::{Call, CanonicalPath, Content, Identity, Meters, Permit, Poli
 pub use super::proxy::FrontBody;
 use super::proxy::{Links, Means, Proxy};
 use super::remembered::Remembered;
+use super::signed::Signing;
 use super::upstream::BoxError;
 use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
+use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
+use answers::Bound;
 use caller::Identified;
 use keyed::{Keyed, Sending, Sent};
+use signed::Signed;
 
 /// All that decides about a call, as one configuration has it.
 pub struct Site {
@@ -59,6 +68,8 @@ pub struct Site {
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.
     pub callers: Arc<Callers>,
+    /// Whose tokens are taken in place of a key.
+    pub issuers: Arc<Issuers>,
     /// The services' accounts.
     pub credentials: Arc<Credentials>,
     /// Who is whom, for calls made as a person.
@@ -76,13 +87,14 @@ pub struct Front {
     audit: Audit,
     keyed: Option<Arc<Keyed>>,
     desk: Option<LinkDesk>,
+    signing: Option<Signing>,
 }
 
 impl Front {
     /// Whoever holds `site` may swap it at any time. Every call of a known caller is recorded. Calls with an
     /// `Idempotency-Key` are refused, until there is something to remember them by.
     pub fn new(site: Arc<ArcSwap<Site>>, pause: Pause, metrics: CallMetrics, audit: Audit) -> Self {
-        Self { site, pause, metrics, audit, keyed: None, desk: None }
+        Self { site, pause, metrics, audit, keyed: None, desk: None, signing: None }
     }
 
     /// The same with this memory of calls with a key, which run among these tasks.
@@ -97,6 +109,12 @@ impl Front {
         Self { desk: Some(desk), ..self }
     }
 
+    /// The same, which takes signed calls and signs its answers to them.
+    #[must_use]
+    pub fn signing(self, signing: Signing) -> Self {
+        Self { signing: Some(signing), ..self }
+    }
+
     async fn answer<B>(self, mut request: Request<B>) -> Response<FrontBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -104,8 +122,9 @@ impl Front {
     {
         let under_way = self.metrics.begin();
         let head = *request.method() == Method::HEAD;
+        let mut bound = None;
         let (id, result) = match request.extensions_mut().remove::<Arrival>() {
-            Some(arrival) => (arrival.request_id, self.pass(request, &arrival).await),
+            Some(arrival) => (arrival.request_id, self.pass(request, &arrival, &mut bound).await),
             None => (RequestId::generate(), Err(no_arrival())),
         };
         let response = result.unwrap_or_else(|problem| {
@@ -114,10 +133,20 @@ impl Front {
             let whole = |bytes| if head { Bytes::new() } else { bytes };
             problem.to_response(id).map(|bytes| FrontBody::whole(whole(bytes)))
         });
+        let response = match (bound, &self.signing) {
+            (Some(bound), Some(signing)) => Box::pin(answers::sign(response, bound, signing)).await,
+            _ => response,
+        };
         response.map(|body| body.counted(under_way))
     }
 
-    async fn pass<B>(&self, request: Request<B>, arrival: &Arrival) -> Result<Response<FrontBody>, Problem>
+    /// `bound` is set once the answer, or the refusal, is to be signed.
+    async fn pass<B>(
+        &self,
+        request: Request<B>,
+        arrival: &Arrival,
+        bound: &mut Option<Bound>,
+    ) -> Result<Response<FrontBody>, Problem>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -132,14 +161,18 @@ impl Front {
         }
         let site = self.site.load_full();
         if let (Some(step), Some(desk)) = (links::Step::of(path), &self.desk) {
-            return Box::pin(step.take(desk, &site, &self.audit, request, arrival)).await;
+            let at = links::At { desk, site: &site, audit: &self.audit, signing: self.signing.as_ref() };
+            return Box::pin(step.take(at, request, arrival, bound)).await;
         }
         let route =
             route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
-        let (parts, body) = request.into_parts();
-        let Identified { caller, trust, person } = caller::identify(&parts, arrival, &site)?;
+        let (mut parts, body) = request.into_parts();
+        let identified = caller::identify(&mut parts, arrival, &site, self.signing.as_ref()).await?;
+        let Identified { caller, trust, person, issuer, signed } = identified;
+        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
+        let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let options = site.options.get(&caller);
         let act_as = act_as::named(&parts.headers, &caller, options, person);
         let request = Request::from_parts(parts, body);
@@ -157,7 +190,7 @@ impl Front {
         };
         // From here on it is known who is refused.
         let refused = |call: &Call, act_as: Option<&ActAs>, problem: &Problem| {
-            record::refused(&self.audit, call, act_as, arrival.request_id, problem);
+            record::refused(&self.audit, call, act_as, by, problem);
         };
         let act_as = act_as.inspect_err(|problem| refused(&call, None, problem))?;
         let request = match site.policy.holds_body(&call) {
@@ -166,6 +199,10 @@ impl Front {
                 let held = Box::pin(hold::hold(request, limit, upstream.config().idle_timeout)).await;
                 // That may have taken a while.
                 let held = held.and_then(|held| self.refuse_while_paused().map(|()| held));
+                let held = held.and_then(|held| match &signed {
+                    Some(signed) if !held.fits(&signed.digests) => Err(signed::mismatch()),
+                    _ => Ok(held),
+                });
                 let held = held.inspect_err(|problem| refused(&call, act_as.as_ref(), problem))?;
                 call.body = Some(held.judged());
                 Held::Whole(held)
@@ -180,7 +217,7 @@ impl Front {
         })?;
         let credential = credential(&permit, act_as.as_ref(), &site).await;
         let known = credential.as_ref().ok().and_then(Option::as_deref);
-        let facts = record::facts(&permit, act_as.as_ref(), known, arrival.request_id);
+        let facts = record::facts(&permit, act_as.as_ref(), known, by);
         let record = self.audit.begin(facts);
         let credential = match credential {
             Ok(credential) => credential,
@@ -191,9 +228,35 @@ impl Front {
         };
         let request_id = arrival.request_id;
         let sending = Sending { proxy: route.proxy, permit, credential, links, request_id, record };
-        match request {
-            Held::Not(request) => self.send(sending, request).await,
-            Held::Whole(held) => Box::pin(self.send(sending, held.into_request())).await,
+        match (request, signed) {
+            (Held::Not(request), None) => self.send(sending, request).await,
+            (Held::Not(request), Some(signed)) => {
+                Box::pin(self.send_signed(sending, request, signed, upstream.config().idle_timeout)).await
+            }
+            (Held::Whole(held), _) => Box::pin(self.send(sending, held.into_request())).await,
+        }
+    }
+
+    /// Sends a call whose body must be the one that was signed.
+    async fn send_signed<B>(
+        &self,
+        sending: Sending<'_>,
+        request: Request<B>,
+        signed: Signed,
+        patience: Duration,
+    ) -> Result<Response<FrontBody>, Problem>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let hold = self.signing.as_ref().map_or(ByteSize(0), |signing| signing.settings().hold);
+        let judged = digested::judge(request, signed.digests, hold, patience).await;
+        match judged.and_then(|request| self.refuse_while_paused().map(|()| request)) {
+            Ok(request) => self.send(sending, request).await,
+            Err(problem) => {
+                sending.record.not_made(&problem);
+                Err(problem)
+            }
         }
     }
 

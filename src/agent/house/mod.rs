@@ -1,7 +1,9 @@
 //! What the admin socket and the metrics page see of the running agent.
 
 mod audit;
+mod certificates;
 mod credentials;
+mod pass_through;
 mod store;
 
 use std::sync::Arc;
@@ -11,34 +13,39 @@ use arc_swap::ArcSwap;
 use http::StatusCode;
 
 use super::admin::audit::AuditDesk;
+use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, PolicyStatus, ProcessStatus, RelayStatus,
-    Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, IssuerStatus, NodeStatus, OuterStatus, PolicyStatus,
+    ProcessStatus, RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
-use super::admin::{Answer, CallerLine, House, KeyLine};
+use super::admin::{Answer, CallerLine, House, KeyLine, Made};
 use super::audit::AuditState;
 use super::callers::{Callers, CallersFault, ListedKey};
 use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::issuers::IssuerReport;
+use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
 use super::policy::tools::{digest, refusals};
 use super::reload;
+use super::signed::Signing;
 use super::store::tables::identity::Enrolment;
 use super::upstream::Upstream;
 use crate::common::clock::Clock;
 use crate::common::ids::CallerName;
 use crate::common::report::{Exit, Report};
-use crate::common::secret::Secret;
 use crate::hardening::{self, Hardening};
 use crate::identity::handshake::messages::Standing;
+use crate::identity::keys::PublicKey;
 use crate::net::local::Refused;
 pub use audit::AuditRoom;
+pub use certificates::CertificateRoom;
 pub use credentials::{CredentialRoom, View};
 pub use store::StoreRoom;
 
@@ -54,6 +61,8 @@ pub struct Running {
     pub enrolment: Enrolment,
     /// The tunnels.
     pub connection: Arc<Connection>,
+    /// Where callers' TLS ends that passes the relay.
+    pub passing: Option<PassThrough>,
     /// What is in force.
     pub site: Arc<ArcSwap<Site>>,
     /// The callers' keys.
@@ -64,8 +73,12 @@ pub struct Running {
     pub calls: CallMetrics,
     /// The calls that are remembered by their key.
     pub ledger: Ledger,
+    /// What answers to signed calls are signed by.
+    pub signing: Signing,
     /// The audit.
     pub audit: AuditRoom,
+    /// The certificates by ACME.
+    pub certificates: CertificateRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
     /// The store.
@@ -100,15 +113,18 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            issuers: site.issuers.reports().into_iter().map(issuer).collect(),
             idempotency: idempotency(self.ledger.usage()),
             store: StoreStatus {
                 resealing: self.store.is_resealing(),
                 key_exposed: self.store.key_is_exposed(),
             },
             audit: audit_status(&self.audit.audit.state()),
+            certificates: self.certificates.report(),
         }
     }
 
@@ -156,7 +172,8 @@ impl House for Running {
     fn callers(&self) -> Vec<CallerLine> {
         let seconds = |seconds| stamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         let key = |key: ListedKey| KeyLine {
-            id: key.id.to_string(),
+            id: key.id,
+            signs: key.signs,
             created: seconds(key.created),
             expires: key.expires.map(seconds),
             last_used: key.last_used.map(seconds),
@@ -168,16 +185,41 @@ impl House for Running {
         self.callers.list().into_iter().map(line).collect()
     }
 
-    fn add_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, Secret<String>> {
-        Box::pin(async { self.callers.add(name).await.map_err(|fault| refused(&fault)) })
+    fn add_caller<'a>(&'a self, name: &'a CallerName, public: Option<PublicKey>) -> Answer<'a, Made> {
+        Box::pin(async move {
+            let made = match public {
+                None => self.callers.add(name).await.map(Made::Secret),
+                Some(public) => self.callers.add_public(name, public).await.map(Made::Signs),
+            };
+            made.map_err(|fault| refused(&fault))
+        })
     }
 
-    fn rotate_caller<'a>(&'a self, name: &'a CallerName, grace: Duration) -> Answer<'a, Secret<String>> {
-        Box::pin(async move { self.callers.rotate(name, grace).await.map_err(|fault| refused(&fault)) })
+    fn rotate_caller<'a>(
+        &'a self,
+        name: &'a CallerName,
+        public: Option<PublicKey>,
+        grace: Duration,
+    ) -> Answer<'a, Made> {
+        Box::pin(async move {
+            let made = match public {
+                None => self.callers.rotate(name, grace).await.map(Made::Secret),
+                Some(public) => self.callers.rotate_public(name, public, grace).await.map(Made::Signs),
+            };
+            made.map_err(|fault| refused(&fault))
+        })
+    }
+
+    fn answers_by(&self) -> PublicKey {
+        self.signing.signer().1.public()
     }
 
     fn audit(&self) -> &dyn AuditDesk {
         &self.audit
+    }
+
+    fn certificates(&self) -> &dyn CertificateDesk {
+        &self.certificates
     }
 
     fn credentials(&self) -> &dyn CredentialDesk {
@@ -190,6 +232,24 @@ impl House for Running {
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
+    }
+}
+
+fn issuer(report: IssuerReport) -> IssuerStatus {
+    IssuerStatus {
+        name: report.name,
+        issuer: report.issuer,
+        usable: report.usable,
+        keys: report.keys,
+        ignored: report.ignored,
+        fetched: report.fetched.map(stamp),
+        age_seconds: report.age.map(|age| age.as_secs()),
+        error: report.fault,
+        verified: report.verified,
+        remembered: report.remembered,
+        refused: report.refused,
+        fetches: report.fetches,
+        failed_fetches: report.failures,
     }
 }
 
@@ -233,7 +293,12 @@ fn tunnel(snapshot: Snapshot) -> TunnelStatus {
         connected: snapshot.since.is_some(),
         since: snapshot.since.map(stamp),
         role: standing.map(str::to_owned),
-        bound: snapshot.bound,
+        binding: snapshot.binding.as_ref().map(|binding| binding.layer.as_str().to_owned()),
+        outer: snapshot.binding.and_then(|binding| binding.outer).map(|outer| OuterStatus {
+            subject: outer.subject,
+            issuer: outer.issuer,
+            sha256: outer.sha256,
+        }),
         round_trip_ms: snapshot.round_trip.map(|time| time.as_secs_f64() * 1000.0),
         streams: snapshot.streams,
         error: snapshot.error,
@@ -259,7 +324,7 @@ fn upstream(upstream: &Upstream) -> UpstreamStatus {
 
 fn refused(fault: &CallersFault) -> Refused {
     let status = match fault {
-        CallersFault::Exists(_) => StatusCode::CONFLICT,
+        CallersFault::Exists(_) | CallersFault::Taken(_) => StatusCode::CONFLICT,
         CallersFault::Unknown(_) => StatusCode::NOT_FOUND,
         CallersFault::Full | CallersFault::Grace => StatusCode::UNPROCESSABLE_ENTITY,
         CallersFault::Random(_) | CallersFault::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,9 +1,11 @@
 //! An answer's body on its way to the caller.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -26,6 +28,14 @@ pub struct FrontBody {
 /// A piece of a body that another task reads; nothing is its end.
 pub type Piece = Result<Option<Frame<Bytes>>, AnswerFault>;
 
+/// Sees each piece of a body, and gives trailers for it.
+pub trait Seal: Send {
+    /// The next piece.
+    fn piece(&mut self, data: &[u8]);
+    /// The trailers, once all have come.
+    fn trailers(self: Box<Self>) -> HeaderMap;
+}
+
 enum Kind {
     Whole(Option<Bytes>),
     Passed {
@@ -36,6 +46,16 @@ enum Kind {
     Handed {
         pieces: mpsc::Receiver<Piece>,
         ended: bool,
+    },
+    /// What was read already, and the rest.
+    Begun {
+        read: VecDeque<Result<Frame<Bytes>, AnswerFault>>,
+        rest: Option<Box<FrontBody>>,
+    },
+    /// A body that something is said of behind its end.
+    Sealed {
+        body: Box<FrontBody>,
+        seal: Option<Box<dyn Seal>>,
     },
     Rewritten {
         body: AnswerBody,
@@ -62,6 +82,17 @@ impl FrontBody {
     /// What another task reads, piece by piece.
     pub fn handed(pieces: mpsc::Receiver<Piece>) -> Self {
         Kind::Handed { pieces, ended: false }.into()
+    }
+
+    /// The same, with trailers that are made of it. They go to a caller that takes some; the body's own stay here.
+    #[must_use]
+    pub fn sealed(self, seal: Box<dyn Seal>) -> Self {
+        Kind::Sealed { body: Box::new(self), seal: Some(seal) }.into()
+    }
+
+    /// What was read of a body already, and its rest.
+    pub fn begun(read: VecDeque<Result<Frame<Bytes>, AnswerFault>>, rest: Option<Self>) -> Self {
+        Kind::Begun { read, rest: rest.map(Box::new) }.into()
     }
 
     /// The same, which completes the record of its call.
@@ -128,6 +159,30 @@ impl Kind {
                     other => return Poll::Ready(other),
                 }
             },
+            Self::Begun { read, rest } => match (read.pop_front(), rest) {
+                (Some(frame), _) => Poll::Ready(Some(frame)),
+                (None, Some(rest)) => Pin::new(rest.as_mut()).poll_frame(context),
+                (None, None) => Poll::Ready(None),
+            },
+            Self::Sealed { body, seal } => loop {
+                let Some(sealing) = seal.as_mut() else { return Poll::Ready(None) };
+                match ready!(Pin::new(body.as_mut()).poll_frame(context)) {
+                    Some(Ok(frame)) => {
+                        if let Some(data) = frame.data_ref() {
+                            sealing.piece(data);
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
+                    Some(Err(fault)) => {
+                        *seal = None;
+                        return Poll::Ready(Some(Err(fault)));
+                    }
+                    None => {
+                        let trailers = seal.take().map(|seal| Ok(Frame::trailers(seal.trailers())));
+                        return Poll::Ready(trailers);
+                    }
+                }
+            },
             Self::Handed { ended: true, .. } => Poll::Ready(None),
             Self::Handed { pieces, ended } => Poll::Ready(match ready!(pieces.poll_recv(context)) {
                 Some(Ok(Some(frame))) => Some(Ok(frame)),
@@ -169,6 +224,8 @@ impl Kind {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Passed { body, .. } => body.is_end_stream(),
+            Self::Begun { read, rest } => read.is_empty() && rest.as_ref().is_none_or(Body::is_end_stream),
+            Self::Sealed { seal, .. } => seal.is_none(),
             Self::Handed { ended, .. } => *ended,
             // The rewriter may hold something back; only the end itself tells.
             Self::Rewritten { .. } => false,
@@ -179,7 +236,9 @@ impl Kind {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Passed { body, .. } => body.size_hint(),
-            Self::Handed { .. } | Kind::Rewritten { .. } => SizeHint::default(),
+            Self::Begun { .. } | Self::Sealed { .. } | Self::Handed { .. } | Self::Rewritten { .. } => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 
 use body::Begun;
-pub use body::{FrontBody, Piece};
+pub use body::{FrontBody, Piece, Seal};
 pub use identity::Expected;
 use judge::Judged;
 pub use problems::too_large;

@@ -83,6 +83,14 @@ pub(super) fn of(fault: &SendFault, method: &Method, upstream: &Upstream, limit:
         SendFault::Body(BodyFault::WrongLength) => {
             half_sent(Problem::new(Code::BadRequest, "The body is not as long as Content-Length says."))
         }
+        // It saw the beginning of a request, and the connection's end in its midst.
+        SendFault::Body(BodyFault::Digest) => half_sent(Problem::new(
+            Code::DigestMismatch,
+            format!(
+                "The body does not fit Content-Digest, so its end was withheld from “{name}”, which never had a whole \
+                 request."
+            ),
+        )),
         SendFault::Body(BodyFault::Source) => half_sent(
             Problem::new(Code::BadRequest, "The body broke off before its end.").with_fault(Fault::Network),
         ),

@@ -21,6 +21,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004_links.sql"),
     include_str!("migrations/005_services.sql"),
     include_str!("migrations/006_idempotency.sql"),
+    include_str!("migrations/007_acme.sql"),
+    include_str!("migrations/008_signed.sql"),
 ];
 
 impl Store {

@@ -23,6 +23,9 @@ pub(super) const SEALED: &[SealedColumn] = &[
     SealedColumn { place: super::tables::links::VERIFIER, key: &["id"] },
     SealedColumn { place: super::tables::links::PENDING, key: &["id"] },
     SealedColumn { place: super::tables::services::SECRET, key: &["name"] },
+    SealedColumn { place: super::tables::acme::ACCOUNT_KEY, key: &["directory"] },
+    SealedColumn { place: super::tables::acme::KEY, key: &["name"] },
+    SealedColumn { place: super::tables::acme::NEXT_KEY, key: &["name"] },
 ];
 
 /// What came of one step.

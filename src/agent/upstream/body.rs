@@ -29,7 +29,15 @@ pub enum BodyFault {
     /// The caller, or the tunnel, broke it off.
     #[error("the caller broke the body off")]
     Source,
+    /// It is not the one that was signed.
+    #[error("the body does not fit its digest")]
+    Digest,
 }
+
+/// The error of a body that turns out at its end not to be the one that was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body does not fit its digest")]
+pub struct WrongDigest;
 
 /// What became of a request body so far; shared between the connection, which sends it, and who waits.
 #[derive(Debug)]
@@ -70,6 +78,7 @@ impl Progress {
             2 => Stand::Done,
             3 => Stand::Broken(BodyFault::TooLarge),
             4 => Stand::Broken(BodyFault::WrongLength),
+            6 => Stand::Broken(BodyFault::Digest),
             _ => Stand::Broken(BodyFault::Source),
         }
     }
@@ -98,6 +107,7 @@ impl Progress {
             Stand::Broken(BodyFault::TooLarge) => 3,
             Stand::Broken(BodyFault::WrongLength) => 4,
             Stand::Broken(BodyFault::Source) => 5,
+            Stand::Broken(BodyFault::Digest) => 6,
         };
         self.state.store(state, Ordering::Release);
         if state >= 2 {
@@ -182,6 +192,7 @@ impl Body for Outgoing {
                 Poll::Pending
             }
             Poll::Ready(None) => this.finish(),
+            Poll::Ready(Some(Err(error))) if error.is::<WrongDigest>() => this.fail(BodyFault::Digest),
             Poll::Ready(Some(Err(_))) => this.fail(BodyFault::Source),
             Poll::Ready(Some(Ok(frame))) => {
                 let Some(data) = frame.data_ref() else {

@@ -1,13 +1,14 @@
-//! The agent's half: [`Start::hello`] → [`Waiting::prove`] → [`Proved::welcomed`] → [`confirm`].
+//! The agent's half: [`Start::hello`] → [`Waiting::answer`] → [`Proved::welcomed`] → [`confirm`]. Where TLS is opened on
+//! the way, the second step says to begin TLS inside and to start anew there.
 
 use bytes::Bytes;
 
 use super::join::Join;
 use super::messages::{
-    Challenge, Confirm, Hello, Proof, Purpose, Refuse, VERSION, Welcome, decode_document, encode_document,
-    put_signed, split_signed,
+    Challenge, Confirm, Hello, INNER_TLS, OuterCertificate, Proof, Purpose, Refuse, VERSION, Welcome,
+    decode_document, encode_document, put_signed, split_signed,
 };
-use super::transcript::{Exporter, Label, digest, same_session};
+use super::transcript::{Label, Layer, Session, digest, same_session};
 use crate::common::ids::{AgentId, BootId, SiteName};
 use crate::identity::encoded::Encoded;
 use crate::identity::keys::{Fingerprint, PublicKey, SigningKey};
@@ -62,8 +63,17 @@ pub struct Waiting {
 pub struct Proved {
     hello: Hello,
     relay: PublicKey,
-    bound: Option<Exporter>,
+    session: Session,
     transcript: [Bytes; 3],
+}
+
+/// What the agent does after CHALLENGE.
+#[derive(Debug)]
+pub enum Answer {
+    /// Sends this PROOF.
+    Proof(Bytes, Box<Proved>),
+    /// Something opens the TLS under the WebSocket: begins TLS inside, and starts anew in there.
+    StartTls,
 }
 
 /// Let in.
@@ -73,8 +83,8 @@ pub struct Welcomed {
     pub welcome: Welcome,
     /// The relay's key: pin it at enrolment.
     pub relay: PublicKey,
-    /// Whether both ends share one TLS session.
-    pub bound: bool,
+    /// Which TLS session it is bound to.
+    pub layer: Layer,
 }
 
 /// Why the agent will not go on. Nothing secret has been sent by then.
@@ -97,19 +107,19 @@ pub enum Distrust {
         /// Fingerprint of the key trusted.
         trusted: Fingerprint,
     },
-    /// TLS is opened on the way.
+    /// TLS is opened on the way, and the relay offers none inside.
     #[error(
-        "TLS between agent and relay is opened by something in between, such as an inspecting proxy: \
-         exempt the relay's host from inspection; or, if you trust what opens it, set allow-unbound = true in \
-         [relay] here, and let the relay's operator set it in [agents]"
+        "TLS between agent and relay is opened by something in between, such as an inspecting proxy, and the relay \
+         does not offer to run another TLS session inside: let its operator update it, or exempt the relay's host \
+         from inspection"
     )]
     Intercepted,
-    /// TLS is opened on the way; we would allow it, the relay does not.
+    /// The inner session is not the same at both ends.
     #[error(
-        "TLS between agent and relay is opened by something in between, and the relay does not allow that: \
-         exempt the relay's host from inspection, or ask the operator to set allow-unbound = true in [agents]"
+        "the TLS session inside the WebSocket is opened by something in between: something on the way has the key of \
+         agent or relay, or breaks TLS on purpose; tell the relay's operator"
     )]
-    RelayForbidsUnbound,
+    InterceptedInside,
     /// A signature does not fit.
     #[error("the relay's signature on {0} does not fit its key: something on the way changed the messages")]
     Signature(&'static str),
@@ -127,7 +137,7 @@ impl Start {
         };
         let hello = Hello {
             versions: (VERSION, VERSION),
-            capabilities: Vec::new(),
+            capabilities: vec![INNER_TLS.to_owned()],
             purpose,
             site: self.site,
             agent,
@@ -143,16 +153,17 @@ impl Start {
 }
 
 impl Waiting {
-    /// Checks CHALLENGE and gives the payload of PROOF.
-    pub fn prove(
+    /// Checks CHALLENGE and says how to go on. `outer` is told to the relay, inside an inner session only.
+    pub fn answer(
         self,
         payload: &Bytes,
         key: &SigningKey,
-        exporter: Option<Exporter>,
-        allow_unbound: bool,
-    ) -> Result<(Bytes, Proved), Distrust> {
+        session: Session,
+        outer: Option<&OuterCertificate>,
+    ) -> Result<Answer, Distrust> {
         let malformed = || Distrust::Malformed("CHALLENGE");
-        let (document, first, second) = split_signed(payload).ok_or_else(malformed)?;
+        // A relay of before may put a second signature here, for a way that is no more.
+        let (document, signature, _) = split_signed(payload).ok_or_else(malformed)?;
         let challenge: Challenge = decode_document(document).ok_or_else(malformed)?;
         if challenge.version != VERSION {
             return Err(Distrust::Version(challenge.version));
@@ -165,18 +176,17 @@ impl Waiting {
         if shown != trusted {
             return Err(Distrust::WrongKey { shown, trusted });
         }
-        // The bound signature comes first, the unbound one is last: alone if the relay has no TLS session.
-        let bound = exporter.filter(|_| same_session(&challenge, &self.hello, exporter.as_ref()));
-        if bound.is_none() && !allow_unbound {
-            return Err(Distrust::Intercepted);
+        if !same_session(&challenge, &self.hello, &session.exporter) {
+            // Nothing is believed of a CHALLENGE that came through other hands, but that TLS inside is worth a try: in
+            // there all is asked and signed anew.
+            let offered = challenge.capabilities.iter().any(|name| name == INNER_TLS);
+            return match session.layer {
+                Layer::Outer if offered => Ok(Answer::StartTls),
+                Layer::Outer => Err(Distrust::Intercepted),
+                Layer::Inner => Err(Distrust::InterceptedInside),
+            };
         }
-        let signature = match (&bound, challenge.binding, second) {
-            (None, Some(_), Some(unbound)) => unbound,
-            (None, Some(_), None) => return Err(Distrust::RelayForbidsUnbound),
-            (None, None, Some(_)) => return Err(malformed()),
-            (Some(_), _, _) | (None, None, None) => first,
-        };
-        let hash = digest(Label::Relay, &[&self.raw, document], bound.as_ref());
+        let hash = digest(Label::Relay, &[&self.raw, document], &session);
         if !challenge.relay_key.verifies(&hash, signature) {
             return Err(Distrust::Signature("CHALLENGE"));
         }
@@ -184,11 +194,13 @@ impl Waiting {
             Intent::Connect { join, .. } => (*join, None),
             Intent::Enrol { secret, .. } => (None, Some(secret.to_bytes())),
         };
-        let proof = encode_document(&Proof { bound: bound.is_some(), join, secret });
-        let hash = digest(Label::Agent, &[&self.raw, payload, &proof], bound.as_ref());
+        let outer = outer.filter(|_| session.layer == Layer::Inner).map(OuterCertificate::printable);
+        let proof = encode_document(&Proof { bound: true, join, secret, outer });
+        let hash = digest(Label::Agent, &[&self.raw, payload, &proof], &session);
         let proof = put_signed(&proof, &[key.sign(&hash).0]);
         let transcript = [self.raw, payload.clone(), proof.clone()];
-        Ok((proof, Proved { hello: self.hello, relay: challenge.relay_key, bound, transcript }))
+        let proved = Proved { hello: self.hello, relay: challenge.relay_key, session, transcript };
+        Ok(Answer::Proof(proof, Box::new(proved)))
     }
 }
 
@@ -200,7 +212,7 @@ impl Proved {
             return Err(malformed());
         };
         let [hello, challenge, proof] = &self.transcript;
-        let hash = digest(Label::Welcome, &[hello, challenge, proof, document], self.bound.as_ref());
+        let hash = digest(Label::Welcome, &[hello, challenge, proof, document], &self.session);
         if !self.relay.verifies(&hash, signature) {
             return Err(Distrust::Signature("WELCOME"));
         }
@@ -209,7 +221,7 @@ impl Proved {
         if !same_agent || welcome.site != self.hello.site {
             return Err(Distrust::WrongWelcome);
         }
-        Ok(Welcomed { welcome, relay: self.relay, bound: self.bound.is_some() })
+        Ok(Welcomed { welcome, relay: self.relay, layer: self.session.layer })
     }
 }
 

@@ -15,6 +15,8 @@ use crate::tunnel::frame::MAX_CONTROL;
 
 /// The only version of the protocol so far.
 pub const VERSION: u16 = 1;
+/// The capability to run TLS inside the WebSocket where the TLS under it is opened on the way.
+pub const INNER_TLS: &str = "inner-tls";
 /// How many tunnels one agent may hold: slots 0 to `SLOTS - 1`.
 pub const SLOTS: u8 = 4;
 
@@ -65,15 +67,18 @@ pub struct Challenge {
     pub relay_key: PublicKey,
     /// 32 random bytes.
     pub nonce: Encoded<32>,
-    /// The relay's view of the TLS session, hashed with both nonces; absent when it has none.
+    /// The relay's view of the TLS session, hashed with both nonces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Encoded<32>>,
+    /// What the relay can do beyond the version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 /// The agent's proof.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Proof {
-    /// Whether the signature covers the TLS session.
+    /// That the signature covers the TLS session: always so.
     pub bound: bool,
     /// The join state; only to connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +86,36 @@ pub struct Proof {
     /// The secret of the enrolment token; only to enrol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Encoded<32>>,
+    /// Who opens the TLS under the WebSocket, as far as the agent can see; only inside an inner session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outer: Option<OuterCertificate>,
+}
+
+/// The certificate that the agent was shown under the WebSocket. Where something opens that TLS, it is that
+/// something's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterCertificate {
+    /// Whom it names.
+    pub subject: String,
+    /// Whose it is: the authority.
+    pub issuer: String,
+    /// SHA-256 of the whole certificate, in hexadecimal.
+    pub sha256: String,
+}
+
+impl OuterCertificate {
+    /// The same, with texts that are fit to be shown.
+    #[must_use]
+    pub fn printable(&self) -> Self {
+        let cut = |text: &str, most: usize| -> String {
+            text.chars().filter(|letter| !letter.is_control()).take(most).collect()
+        };
+        Self {
+            subject: cut(&self.subject, MAX_NAME),
+            issuer: cut(&self.issuer, MAX_NAME),
+            sha256: cut(&self.sha256, 64),
+        }
+    }
 }
 
 /// What the two ends agree on.
@@ -194,10 +229,10 @@ refuse_codes! {
     /// A signature or a message is wrong.
     BadProof = "bad-proof", true,
         "The key at the agent is not the enrolled one, or something on the way changed the messages.";
-    /// TLS is not end to end, and one side does not allow that.
+    /// TLS is opened on the way, and one side can't run a session of its own inside.
     Unbound = "unbound", true,
-        "Exempt the relay's host from TLS inspection; or set allow-unbound = true at the agent and at the relay, \
-         if both trust what opens the connection.";
+        "Something in between opens the TLS connection. Agent and relay run one of their own inside it if both are of \
+         a version that can: update the older one, or exempt the relay's host from TLS inspection.";
     /// The join state is an old one.
     CloneSuspected = "clone-suspected", true,
         "This agent was copied or restored from a backup. Stop the copy; then enrol this one anew, or let the \
@@ -295,5 +330,7 @@ fn default_streams_out() -> u32 {
     64
 }
 
+/// A name in a certificate is told and shown only up to here.
+const MAX_NAME: usize = 300;
 /// A peer's text is shown to people only up to here.
 const MAX_DETAIL: usize = 500;

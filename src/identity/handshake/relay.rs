@@ -1,4 +1,5 @@
-//! The relay's half: [`Opened::read`] → [`Opened::challenge`] → [`Challenged::verify`] → [`Proven::welcome`].
+//! The relay's half: [`Opened::read`] → [`Opened::challenge`] → [`Challenged::verify`] → [`Proven::welcome`]. Where the agent
+//! wants TLS inside, [`Challenged::start_tls`] is the end of the outer handshake, and another begins in there.
 //!
 //! Between the steps the caller looks up the agent's key, the enrolment secret and the join state.
 
@@ -6,10 +7,10 @@ use bytes::Bytes;
 
 use super::join::Join;
 use super::messages::{
-    Challenge, Confirm, Hello, Proof, Purpose, Refuse, RefuseCode, SLOTS, VERSION, Welcome, decode_document,
-    encode_document, put_signed, split_signed,
+    Challenge, Confirm, Hello, INNER_TLS, OuterCertificate, Proof, Purpose, Refuse, RefuseCode, SLOTS,
+    VERSION, Welcome, decode_document, encode_document, put_signed, split_signed,
 };
-use super::transcript::{Exporter, Label, binding, digest};
+use super::transcript::{Label, Layer, Session, binding, digest};
 use crate::common::ids::AgentId;
 use crate::identity::encoded::Encoded;
 use crate::identity::keys::{PublicKey, SigningKey};
@@ -36,8 +37,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Challenged {
     opened: Opened,
-    exporter: Option<Exporter>,
-    allow_unbound: bool,
+    session: Session,
     challenge: Bytes,
 }
 
@@ -46,7 +46,8 @@ pub struct Challenged {
 pub struct Proven {
     hello: Hello,
     credential: Credential,
-    bound: Option<Exporter>,
+    session: Session,
+    outer: Option<OuterCertificate>,
     transcript: [Bytes; 3],
 }
 
@@ -95,38 +96,18 @@ impl Opened {
         self.claim
     }
 
-    /// The payload of CHALLENGE. `exporter` is that of the TLS session, if this end has one; `nonce` is fresh.
-    pub fn challenge(
-        self,
-        key: &SigningKey,
-        exporter: Option<Exporter>,
-        allow_unbound: bool,
-        nonce: Encoded<32>,
-    ) -> Result<(Bytes, Challenged), Refuse> {
-        if exporter.is_none() && !allow_unbound {
-            return Err(Refuse::new(
-                RefuseCode::Unbound,
-                "TLS ends before this relay, and the relay does not allow that",
-            ));
-        }
+    /// The payload of CHALLENGE. `session` is where this handshake runs; `nonce` is fresh.
+    pub fn challenge(self, key: &SigningKey, session: Session, nonce: Encoded<32>) -> (Bytes, Challenged) {
         let document = encode_document(&Challenge {
             version: VERSION,
             relay_key: key.public(),
             nonce,
-            binding: exporter.as_ref().map(|exporter| binding(exporter, &self.hello, &nonce)),
+            binding: Some(binding(&session.exporter, &self.hello, &nonce)),
+            capabilities: vec![INNER_TLS.to_owned()],
         });
-        let sign = |exporter: Option<&Exporter>| {
-            key.sign(&digest(Label::Relay, &[&self.raw, &document], exporter)).0
-        };
-        let mut signatures = Vec::with_capacity(2);
-        if exporter.is_some() {
-            signatures.push(sign(exporter.as_ref()));
-        }
-        if allow_unbound {
-            signatures.push(sign(None));
-        }
-        let challenge = put_signed(&document, &signatures);
-        Ok((challenge.clone(), Challenged { opened: self, exporter, allow_unbound, challenge }))
+        let hash = digest(Label::Relay, &[&self.raw, &document], &session);
+        let challenge = put_signed(&document, &[key.sign(&hash).0]);
+        (challenge.clone(), Challenged { opened: self, session, challenge })
     }
 }
 
@@ -141,6 +122,17 @@ impl Challenged {
         self.opened.claim
     }
 
+    /// The agent wants TLS inside: who it claims to be, and so whose key it must show there. What was said so far counts
+    /// for nothing else.
+    pub fn start_tls(self) -> Result<Claim, Refuse> {
+        let able = self.opened.hello.capabilities.iter().any(|name| name == INNER_TLS);
+        match self.session.layer {
+            Layer::Outer if able => Ok(self.opened.claim),
+            Layer::Outer => Err(Refuse::malformed("TLS inside without the capability for it")),
+            Layer::Inner => Err(Refuse::malformed("TLS inside of TLS inside")),
+        }
+    }
+
     /// Checks PROOF against the agent's key: the pinned one to connect, the one of HELLO to enrol.
     pub fn verify(self, payload: &Bytes, agent: &PublicKey) -> Result<Proven, Refuse> {
         let (document, signature, None) = split_signed(payload).ok_or_else(|| Refuse::malformed("PROOF"))?
@@ -148,20 +140,14 @@ impl Challenged {
             return Err(Refuse::malformed("PROOF"));
         };
         let proof: Proof = decode_document(document).ok_or_else(|| Refuse::malformed("PROOF"))?;
-        let bound = match (proof.bound, self.exporter) {
-            (true, Some(exporter)) => Some(exporter),
-            (true, None) => return Err(Refuse::malformed("PROOF over a TLS session this end does not see")),
-            (false, _) if self.allow_unbound => None,
-            (false, _) => {
-                return Err(Refuse::new(
-                    RefuseCode::Unbound,
-                    "the agent's TLS session is not the relay's: something in between opens it, \
-                     and this relay does not allow that",
-                ));
-            }
-        };
+        if !proof.bound {
+            return Err(Refuse::new(
+                RefuseCode::Unbound,
+                "something in between opens the agent's TLS session, and the agent can't run another one inside",
+            ));
+        }
         let parts: [&[u8]; 3] = [&self.opened.raw, &self.challenge, document];
-        if !agent.verifies(&digest(Label::Agent, &parts, bound.as_ref()), signature) {
+        if !agent.verifies(&digest(Label::Agent, &parts, &self.session), signature) {
             return Err(Refuse::new(RefuseCode::BadProof, "the agent's signature does not fit its key"));
         }
         let credential = match (self.opened.claim, proof.secret) {
@@ -170,7 +156,9 @@ impl Challenged {
             (Claim::Enrol(_), None) => return Err(Refuse::malformed("PROOF without the token's secret")),
         };
         let transcript = [self.opened.raw, self.challenge, payload.clone()];
-        Ok(Proven { hello: self.opened.hello, credential, bound, transcript })
+        let outer = proof.outer.filter(|_| self.session.layer == Layer::Inner);
+        let outer = outer.as_ref().map(OuterCertificate::printable);
+        Ok(Proven { hello: self.opened.hello, credential, session: self.session, outer, transcript })
     }
 }
 
@@ -185,16 +173,21 @@ impl Proven {
         &self.credential
     }
 
-    /// Whether both ends share one TLS session. If not, `status` must say so.
-    pub fn is_bound(&self) -> bool {
-        self.bound.is_some()
+    /// Which TLS session it is bound to.
+    pub fn layer(&self) -> Layer {
+        self.session.layer
+    }
+
+    /// Who opens the TLS under the WebSocket, as the agent sees it. Fit to be shown.
+    pub fn outer(&self) -> Option<&OuterCertificate> {
+        self.outer.as_ref()
     }
 
     /// The payload of WELCOME. Send it only once the join state in it is stored.
     pub fn welcome(&self, key: &SigningKey, welcome: &Welcome) -> Bytes {
         let document = encode_document(welcome);
         let [hello, challenge, proof] = &self.transcript;
-        let hash = digest(Label::Welcome, &[hello, challenge, proof, &document], self.bound.as_ref());
+        let hash = digest(Label::Welcome, &[hello, challenge, proof, &document], &self.session);
         put_signed(&document, &[key.sign(&hash).0])
     }
 }

@@ -13,6 +13,54 @@ impl std::fmt::Debug for Exporter {
     }
 }
 
+/// Which TLS session a handshake runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// The one under the WebSocket: nothing opens it on the way.
+    Outer,
+    /// One inside the WebSocket, whose own TLS is opened on the way.
+    Inner,
+}
+
+impl Layer {
+    /// As in what is signed.
+    fn number(self) -> u8 {
+        match self {
+            Self::Outer => 1,
+            Self::Inner => 2,
+        }
+    }
+
+    /// For status pages and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outer => "direct",
+            Self::Inner => "inner-tls",
+        }
+    }
+}
+
+/// The TLS session that a handshake is bound to, as one end sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// Which one.
+    pub layer: Layer,
+    /// Its exporter.
+    pub exporter: Exporter,
+}
+
+impl Session {
+    /// The session under the WebSocket.
+    pub fn outer(exporter: [u8; 32]) -> Self {
+        Self { layer: Layer::Outer, exporter: Exporter(exporter) }
+    }
+
+    /// The session inside.
+    pub fn inner(exporter: [u8; 32]) -> Self {
+        Self { layer: Layer::Inner, exporter: Exporter(exporter) }
+    }
+}
+
 /// Which side and which step signs: a signature for one never fits another.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Label {
@@ -31,20 +79,15 @@ impl Label {
     }
 }
 
-/// The hash that is signed: label and parts, each behind its length (u32), then the mode: 1 and the exporter, or 0.
-pub(super) fn digest(label: Label, parts: &[&[u8]], exporter: Option<&Exporter>) -> [u8; 32] {
+/// The hash that is signed: label and parts, each behind its length (u32), then the layer and its exporter.
+pub(super) fn digest(label: Label, parts: &[&[u8]], session: &Session) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(1024);
     for part in std::iter::once(&label.as_bytes()).chain(parts) {
         bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(part);
     }
-    match exporter {
-        Some(exporter) => {
-            bytes.push(1);
-            bytes.extend_from_slice(&exporter.0);
-        }
-        None => bytes.push(0),
-    }
+    bytes.push(session.layer.number());
+    bytes.extend_from_slice(&session.exporter.0);
     Encoded::sha256(&[&bytes]).0
 }
 
@@ -54,9 +97,6 @@ pub(super) fn binding(exporter: &Exporter, hello: &Hello, nonce: &Encoded<32>) -
 }
 
 /// Whether the relay sees the same TLS session as the agent.
-pub(super) fn same_session(challenge: &Challenge, hello: &Hello, exporter: Option<&Exporter>) -> bool {
-    match (challenge.binding, exporter) {
-        (Some(theirs), Some(exporter)) => theirs == binding(exporter, hello, &challenge.nonce),
-        _ => false,
-    }
+pub(super) fn same_session(challenge: &Challenge, hello: &Hello, exporter: &Exporter) -> bool {
+    challenge.binding == Some(binding(exporter, hello, &challenge.nonce))
 }

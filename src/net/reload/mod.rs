@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustls::sign::CertifiedKey;
 use tokio::sync::{Notify, watch};
 
 use super::tls::Certificates;
@@ -91,11 +92,23 @@ pub fn keep_certificate(
     poll_every: Duration,
     tasks: &Tasks,
 ) -> Poke {
+    keep_certificate_if(certificates, certificate, key, poll_every, tasks, |_| Ok(()))
+}
+
+/// The same; one that `judge` says something against is a bad one.
+pub fn keep_certificate_if(
+    certificates: Arc<Certificates>,
+    certificate: PathBuf,
+    key: PathBuf,
+    poll_every: Duration,
+    tasks: &Tasks,
+    judge: impl Fn(&CertifiedKey) -> Result<(), String> + Send + 'static,
+) -> Poke {
     let mut changes = watch_files(vec![certificate.clone(), key.clone()], poll_every, tasks);
     let poke = changes.poke();
     tasks.spawn("certificate reload", async move {
         while changes.next().await.is_some() {
-            match certificates.reload(&certificate, &key) {
+            match certificates.reload_if(&certificate, &key, &judge) {
                 Ok(()) => tracing::info!(file = %certificate.display(), "new certificate in use"),
                 Err(error) => {
                     let error = crate::common::report::Report::from_error(

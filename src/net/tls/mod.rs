@@ -1,5 +1,8 @@
 //! One place for TLS: versions, roots, certificates, and what to tell a person when it fails.
 
+pub mod by_name;
+mod memory;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub use memory::{certified_as_it_is, certified_chain};
+
 /// Whom a client connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
@@ -23,6 +28,8 @@ pub enum Peer {
     Relay,
     /// An application at the site: TLS 1.2 is still common there.
     Upstream,
+    /// A service on the internet; some still speak TLS 1.2 only.
+    Service,
 }
 
 /// What is wrong with a certificate, a key or a CA file.
@@ -64,7 +71,7 @@ pub enum TlsFault {
     Library(#[from] rustls::Error),
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -73,7 +80,7 @@ pub fn client_config(peer: Peer, ca_file: Option<&Path>) -> Result<Arc<ClientCon
     let roots = roots(ca_file)?;
     let versions: &[_] = match peer {
         Peer::Relay => &[&TLS13],
-        Peer::Upstream => &[&TLS13, &TLS12],
+        Peer::Upstream | Peer::Service => &[&TLS13, &TLS12],
     };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)?
@@ -112,7 +119,10 @@ pub fn http1_server_config(certificates: Arc<Certificates>) -> Result<Arc<Server
     server(certificates, &[b"http/1.1"])
 }
 
-fn server(certificates: Arc<Certificates>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsFault> {
+fn server(
+    certificates: Arc<dyn ResolvesServerCert>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, TlsFault> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
@@ -131,9 +141,26 @@ impl Certificates {
         Ok(Arc::new(Self(ArcSwap::from_pointee(certified_key(certificate, key)?))))
     }
 
+    /// The chain and key shown now.
+    pub fn current(&self) -> Arc<CertifiedKey> {
+        self.0.load_full()
+    }
+
     /// Loads them anew; on a fault what was there stays.
     pub fn reload(&self, certificate: &Path, key: &Path) -> Result<(), TlsFault> {
-        self.0.store(Arc::new(certified_key(certificate, key)?));
+        self.reload_if(certificate, key, |_| Ok(()))
+    }
+
+    /// The same for a certificate that `judge` has nothing against; it says what is wrong.
+    pub fn reload_if(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        judge: impl FnOnce(&CertifiedKey) -> Result<(), String>,
+    ) -> Result<(), TlsFault> {
+        let fresh = certified_key(certificate, key)?;
+        judge(&fresh).map_err(|what| TlsFault::Content { path: certificate.to_owned(), what })?;
+        self.0.store(Arc::new(fresh));
         Ok(())
     }
 }
@@ -164,6 +191,35 @@ fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsFaul
             what: format!("begins with a certificate that can't be read: {error}"),
         }),
     }
+}
+
+/// A fatal alert in the clear, for a client whose handshake does not even begin: a record of type alert, in the version
+/// that all understand, with two bytes (RFC 8446, sections 5.1 and 6).
+pub fn fatal_alert(alert: rustls::AlertDescription) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, u8::from(alert)]
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The host names it is for, wildcards among them (RFC 5280, section 4.2.1.6).
+    pub names: Vec<String>,
+    /// When it ends. Seconds since 1970.
+    pub ends: i64,
+}
+
+/// Reads the first certificate of a chain; nothing where it can't be read.
+pub fn about(certified: &CertifiedKey) -> Option<About> {
+    use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+    let first = certified.end_entity_cert().ok()?;
+    let (_, certificate) = X509Certificate::from_der(first).ok()?;
+    let extension = certificate.subject_alternative_name().ok()?;
+    let names = extension.iter().flat_map(|names| &names.value.general_names);
+    let names = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    Some(About { names: names.collect(), ends: certificate.validity().not_after.timestamp() })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {

@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 
 use super::shared::{StreamFault, StreamHandle, keep_waker};
+use crate::common::limits::decimal;
 use crate::tunnel::code::{CloseCode, ResetCode};
 
 /// Why a body breaks off.
@@ -139,5 +140,5 @@ impl Drop for TunnelBody {
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    decimal(headers.get(header::CONTENT_LENGTH)?.as_bytes())
 }

@@ -13,13 +13,13 @@ use crate::tunnel::code::ResetCode;
 /// One write takes at most this: more would only be copied to wait.
 const WRITE_AT_MOST: usize = 64 * 1024;
 
-/// A two-way run of bytes: `AsyncRead` and `AsyncWrite`, with half-close by `shutdown`. Dropped before both
-/// directions ended, it resets the stream.
+/// A two-way run of bytes: `AsyncRead` and `AsyncWrite`, with half-close by `shutdown`. Dropped after that, it tells
+/// the peer that no more is wanted, and what was written still goes out; dropped before, it resets the stream.
 pub struct ByteStream {
-    handle: StreamHandle,
+    pub(super) handle: StreamHandle,
     current: Bytes,
-    read_ended: bool,
-    write_ended: bool,
+    pub(super) read_ended: bool,
+    pub(super) write_ended: bool,
 }
 
 impl ByteStream {
@@ -122,8 +122,11 @@ impl AsyncWrite for ByteStream {
 impl Drop for ByteStream {
     fn drop(&mut self) {
         let read_ended = self.read_ended || self.handle.inbox.lock().ended;
-        if !(read_ended && self.write_ended) {
+        if !self.write_ended {
             self.handle.reset(ResetCode::Cancel);
+        } else if !read_ended {
+            let id = self.handle.id;
+            self.handle.shared.with_session(|session, _| session.stop(id));
         }
     }
 }

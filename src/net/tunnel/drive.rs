@@ -28,6 +28,9 @@ use crate::tunnel::session::{BATCH, Event, SHARED_DATA};
 
 /// How many messages are read before the writer has its turn.
 const READS_A_TURN: usize = 16;
+/// How many streams a peer may have opened before those who work on them have theirs: each is a task that waits, even if the
+/// peer has given it up already.
+const OPENED_A_TURN: u64 = 256;
 /// How long a closing handshake may take; the peer may be gone.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Close codes on the wire: this plus our number (RFC 6455, section 7.4.2, the private range).
@@ -123,8 +126,10 @@ impl Driver {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let before = self.shared.opened.load(Ordering::Relaxed);
         for turn in 0..=READS_A_TURN {
-            if turn == READS_A_TURN {
+            let opened = self.shared.opened.load(Ordering::Relaxed).wrapping_sub(before);
+            if turn == READS_A_TURN || opened >= OPENED_A_TURN {
                 context.waker().wake_by_ref();
                 break;
             }
@@ -349,7 +354,8 @@ impl Driver {
             Some(frame) => {
                 let number = u16::from(frame.code);
                 let code = number.checked_sub(CLOSE_BASE).map_or(CloseCode::Broken, CloseCode::from_number);
-                (code, frame.reason.to_string())
+                // It is shown to people.
+                (code, frame.reason.chars().filter(|letter| !letter.is_control()).collect())
             }
             None => (CloseCode::Broken, "closed without a reason".to_owned()),
         };

@@ -8,6 +8,7 @@ mod bytes;
 mod drive;
 mod exchange;
 mod shared;
+mod splice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use crate::tunnel::session::{Role, Settings};
 pub use body::{BodyFault, TunnelBody};
 pub use bytes::ByteStream;
 pub use exchange::Reply;
+pub use splice::{Patience, SpliceEnd, Spliced, splice};
 
 use shared::Shared;
 
@@ -110,7 +112,7 @@ pub struct Tunnel(Arc<Shared>);
 impl Tunnel {
     /// Takes over a socket after its handshake, and starts the task that drives it.
     pub fn start<S>(
-        socket: WebSocketStream<S>,
+        socket: impl Into<Box<WebSocketStream<S>>>,
         role: Role,
         settings: Settings,
         clock: Clock,
@@ -121,7 +123,7 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let shared = Arc::new(Shared::new(role, settings, clock, tasks.clone()));
-        tasks.spawn_detached(drive::drive(Box::new(socket), Arc::clone(&shared), acceptor));
+        tasks.spawn_detached(drive::drive(socket.into(), Arc::clone(&shared), acceptor));
         Self(shared)
     }
 
@@ -154,6 +156,11 @@ impl Tunnel {
     /// Neither closed nor draining: new streams may be opened.
     pub fn is_usable(&self) -> bool {
         self.0.lock().session.is_usable()
+    }
+
+    /// The tunnel is over.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().session.is_closed()
     }
 
     /// One more stream may be opened from here now.

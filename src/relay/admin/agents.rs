@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Inner, Operations, store_failed};
+use crate::common::host_name::HostName;
 use crate::common::ids::AgentId;
 use crate::net::local::{MayChange, Refused};
 use crate::relay::registry::Live;
@@ -21,7 +22,9 @@ pub async fn overview(operations: &Operations) -> Result<Value, Refused> {
     let alarms = inner.store.alarms().await.map_err(|fault| store_failed(&fault))?;
     let anchors = inner.store.anchors().await.map_err(|fault| store_failed(&fault))?;
     let sessions = inner.registry.sessions();
-    let describe = |agent: &Agent| describe(agent, &sessions, &alarms, anchors.get(&agent.id));
+    let describe = |agent: &Agent| {
+        describe(agent, &inner.direct.names_of(&agent.site), &sessions, &alarms, anchors.get(&agent.id))
+    };
     let agents: Vec<Value> = agents.iter().map(describe).collect();
     Ok(json!({ "agents": agents }))
 }
@@ -38,7 +41,8 @@ pub(super) async fn show(
     let agent = find(inner, &id).await?;
     let alarms = inner.store.alarms().await.map_err(|fault| store_failed(&fault))?;
     let anchors = inner.store.anchors().await.map_err(|fault| store_failed(&fault))?;
-    Ok(Json(describe(&agent, &inner.registry.sessions(), &alarms, anchors.get(&agent.id))))
+    let names = inner.direct.names_of(&agent.site);
+    Ok(Json(describe(&agent, &names, &inner.registry.sessions(), &alarms, anchors.get(&agent.id))))
 }
 
 pub(super) async fn drain(
@@ -123,7 +127,13 @@ async fn find(inner: &Inner, id: &str) -> Result<Agent, Refused> {
     }
 }
 
-fn describe(agent: &Agent, sessions: &[Live], alarms: &[Alarm], anchor: Option<&Anchor>) -> Value {
+fn describe(
+    agent: &Agent,
+    names: &[HostName],
+    sessions: &[Live],
+    alarms: &[Alarm],
+    anchor: Option<&Anchor>,
+) -> Value {
     let tunnels: Vec<&Live> = sessions.iter().filter(|live| live.session.agent == agent.id).collect();
     let state = match (agent.revoked_at, tunnels.as_slice()) {
         (Some(_), _) => "revoked",
@@ -157,6 +167,7 @@ fn describe(agent: &Agent, sessions: &[Live], alarms: &[Alarm], anchor: Option<&
         "created": agent.created,
         "revoked_at": agent.revoked_at,
         "note": agent.note,
+        "names": names,
         "upstreams": upstreams,
         "tunnels": tunnels,
         "alarms": alarms,
@@ -177,7 +188,8 @@ fn tunnel(live: &Live) -> Value {
         "slot": session.slot,
         "from": session.peer.to_string(),
         "since": since,
-        "bound": session.bound,
+        "binding": session.layer.as_str(),
+        "outer": session.outer.as_ref(),
         "usable": live.usable,
         "calls": live.stats.streams,
         "opened": live.stats.opened,

@@ -4,6 +4,7 @@
 //! then what is live. Whoever may only read is turned away by `net::local` ([`MayChange`]).
 
 mod agents;
+mod names;
 mod sites;
 
 use std::sync::Arc;
@@ -11,12 +12,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
+use tokio::sync::Mutex;
 
 use crate::common::clock::Clock;
+use crate::common::host_name::HostName;
+use crate::common::ids::SiteName;
 use crate::config::values::WssUrl;
 use crate::identity::keys::Fingerprint;
 use crate::net::local::Refused;
-use crate::relay::registry::Registry;
+use crate::net::tls::Certificates;
+use crate::relay::registry::{PassThroughNames, Registry};
 use crate::relay::store::{Store, StoreFault};
 
 pub use agents::overview;
@@ -31,6 +36,31 @@ struct Inner {
     clock: Clock,
     public_url: WssUrl,
     fingerprint: Fingerprint,
+    direct: Direct,
+    /// One change of names at a time, in store and memory both.
+    naming: Mutex<()>,
+}
+
+/// What there is to know about names that pass unopened.
+#[derive(Clone)]
+pub struct Direct {
+    /// The names, as connections see them.
+    pub names: PassThroughNames,
+    /// The zone in which the relay itself answers.
+    pub zone: String,
+    /// The certificate with which it does.
+    pub certificates: Arc<Certificates>,
+}
+
+impl Direct {
+    /// The names of a site, the operator's first.
+    fn names_of(&self, site: &SiteName) -> Vec<HostName> {
+        let customers = self.names.customers();
+        let mut own: Vec<HostName> =
+            customers.iter().filter(|(_, of)| *of == site).map(|(name, _)| name.clone()).collect();
+        own.sort();
+        self.names.operator_name(site).into_iter().chain(own).collect()
+    }
 }
 
 impl Operations {
@@ -41,8 +71,17 @@ impl Operations {
         clock: Clock,
         public_url: WssUrl,
         fingerprint: Fingerprint,
+        direct: Direct,
     ) -> Self {
-        Self(Arc::new(Inner { store, registry, clock, public_url, fingerprint }))
+        Self(Arc::new(Inner {
+            store,
+            registry,
+            clock,
+            public_url,
+            fingerprint,
+            direct,
+            naming: Mutex::default(),
+        }))
     }
 }
 
@@ -54,6 +93,9 @@ pub fn routes(operations: Operations) -> Router {
         .route("/sites/{name}/pause", post(sites::pause))
         .route("/sites/{name}/resume", post(sites::resume))
         .route("/sites/{name}/enrol", post(sites::enrol))
+        .route("/sites/{name}/names", post(names::add))
+        .route("/sites/{name}/names/remove", post(names::remove))
+        .route("/names", get(names::list))
         .route("/agents", get(agents::list))
         .route("/agents/{id}", get(agents::show))
         .route("/agents/{id}/drain", post(agents::drain))

@@ -60,7 +60,10 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 .map(|live| live.session.agent)
                 .collect();
             connected.dedup();
-            let calls = inner.registry.site(site.name.as_str()).map_or(0, |site| site.quota().under_way());
+            let known_site = inner.registry.site(site.name.as_str());
+            let (calls, connections) =
+                known_site.map_or((0, 0), |site| (site.quota().under_way(), site.quota().connections()));
+            let names = inner.direct.names_of(&site.name);
             json!({
                 "site": site.name,
                 "created": site.created,
@@ -68,6 +71,8 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 "agents": known.count(),
                 "connected": connected.len(),
                 "calls": calls,
+                "names": names,
+                "connections": connections,
             })
         })
         .collect();
@@ -87,9 +92,11 @@ pub(super) async fn remove(
         return Err(Refused::new(StatusCode::CONFLICT, format!("agents of the site “{name}” are connected"))
             .with_remedy("Stop them first, or add --force to cut them off."));
     }
+    let _one = inner.naming.lock().await;
     if !inner.store.remove_site(name.clone()).await.map_err(|fault| store_failed(&fault))? {
         return Err(unknown(&name));
     }
+    inner.direct.names.remove_site(&name);
     inner.registry.remove_site(&name);
     tracing::info!(site = %name, "a site was removed");
     Ok(Json(json!({ "site": name })))
@@ -165,13 +172,13 @@ pub(super) async fn enrol(
     })))
 }
 
-fn site_name(name: &str) -> Result<SiteName, Refused> {
+pub(super) fn site_name(name: &str) -> Result<SiteName, Refused> {
     name.parse().map_err(|fault: crate::common::ids::NameFault| {
         Refused::new(StatusCode::BAD_REQUEST, fault.to_string())
     })
 }
 
-fn unknown(name: &SiteName) -> Refused {
+pub(super) fn unknown(name: &SiteName) -> Refused {
     Refused::new(StatusCode::NOT_FOUND, format!("there is no site “{name}”"))
         .with_remedy("`outhaul-relay site list` shows all of them; `site add` makes one.")
 }

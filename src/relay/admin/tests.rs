@@ -21,6 +21,7 @@ struct Bench {
     client: Client,
     store: Store,
     registry: Registry,
+    names: PassThroughNames,
     fingerprint: Fingerprint,
     _folder: tempfile::TempDir,
 }
@@ -30,20 +31,38 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("relay.db")).unwrap();
         let many = NonZeroU32::new(1000).unwrap();
-        let limits = tenancy::Limits { calls_at_once: 10, calls_a_second: many, burst: many };
+        let limits = tenancy::Limits {
+            calls_at_once: 10,
+            calls_a_second: many,
+            burst: many,
+            connections_at_once: 10,
+            connections_a_second: many,
+        };
         let wait = Duration::from_secs(1);
         let waiting = Waiting { seen_within: wait, at_most: wait, callers: 1 };
         let registry = Registry::new(waiting, limits, Clock::system());
         let fingerprint = SigningKey::generate().unwrap().0.public().fingerprint();
         let url = "wss://relay.example.com".parse().unwrap();
-        let operations = Operations::new(store.clone(), registry.clone(), Clock::system(), url, fingerprint);
+        let made = rcgen::generate_simple_self_signed(["*.relay.example.com".into(), "own.example".into()]);
+        let made = made.unwrap();
+        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let names = PassThroughNames::new(Some("direct.relay.example.com".parse().unwrap()));
+        let direct = Direct {
+            names: names.clone(),
+            zone: "relay.example.com".to_owned(),
+            certificates: Certificates::load(&certificate, &key).unwrap(),
+        };
+        let operations =
+            Operations::new(store.clone(), registry.clone(), Clock::system(), url, fingerprint, direct);
         let socket = folder.path().join("admin.sock");
         let server = Server::bind(&socket).unwrap();
         let tasks = Tasks::new();
         let group = tasks.clone();
         tasks.spawn("admin", async move { server.serve(routes(operations), &group).await });
         let client = Client::new(&socket, "outhaul-relay");
-        Self { client, store, registry, fingerprint, _folder: folder }
+        Self { client, store, registry, names, fingerprint, _folder: folder }
     }
 
     async fn post(&self, path: &str, json: Value) -> Result<Value, Report> {
@@ -127,4 +146,54 @@ async fn agents_are_shown_activated_and_revoked() {
     assert_eq!(bench.client.get("/agents/zzz").await.unwrap_err().exit(), Exit::Data);
     let unclear = bench.client.get("/agents/0").await.unwrap_err();
     assert!(unclear.to_string().contains("more of it"), "{unclear}");
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_site_and_is_none_of_the_relays() {
+    let bench = Bench::new();
+    for site in ["acme", "other"] {
+        bench.post("/sites", json!({ "name": site })).await.unwrap();
+    }
+    let add = async |site: &str, name: &str| {
+        bench.post(&format!("/sites/{site}/names"), json!({ "name": name })).await
+    };
+    let found = |name: &str| bench.names.find(name).map(|found| found.site);
+    assert_eq!(add("acme", "Jira.Acme.example.").await.unwrap()["name"], "jira.acme.example");
+    assert_eq!(found("jira.acme.example").as_deref(), Some("acme"));
+    for (site, name, why) in [
+        ("other", "jira.acme.example", "of the site “acme”"),
+        ("acme", "jira.acme.example", "of the site “acme”"),
+        ("nobody", "jira.nobody.example", "no site “nobody”"),
+        ("acme", "acme.relay.example.com", "this relay's own"),
+        ("acme", "relay.example.com", "this relay's own"),
+        ("acme", "x.direct.relay.example.com", "this relay's own"),
+        ("acme", "own.example", "certificate is for own.example"),
+        ("acme", "jira", "no host name"),
+        ("acme", "https://jira.acme.example/", "no host name"),
+        ("acme", "192.0.2.1", "no host name"),
+    ] {
+        let refused = add(site, name).await.unwrap_err().to_string();
+        assert!(refused.contains(why), "{site} {name}: {refused}");
+    }
+    let listed = bench.client.get("/names").await.unwrap();
+    let rows: Vec<_> =
+        listed["names"].as_array().unwrap().iter().map(|row| (&row["site"], &row["name"])).collect();
+    let expected = [
+        (json!("acme"), json!("jira.acme.example")),
+        (json!("acme"), json!("acme.direct.relay.example.com")),
+        (json!("other"), json!("other.direct.relay.example.com")),
+    ];
+    assert_eq!(rows, expected.iter().map(|(site, name)| (site, name)).collect::<Vec<_>>());
+
+    let remove = async |site: &str, name: &str| {
+        bench.post(&format!("/sites/{site}/names/remove"), json!({ "name": name })).await
+    };
+    assert!(remove("other", "jira.acme.example").await.is_err());
+    remove("acme", "jira.acme.example").await.unwrap();
+    assert_eq!(found("jira.acme.example"), None);
+    // With a site its names go.
+    add("acme", "jira.acme.example").await.unwrap();
+    bench.post("/sites/acme/remove", json!({ "force": false })).await.unwrap();
+    assert_eq!(found("jira.acme.example"), None);
+    assert!(bench.store.names().await.unwrap().is_empty());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Agent, Agents, Enrol, Site, show};
+use super::{Agent, Agents, Enrol, Name, Site, show};
 use crate::common::report::Report;
 use crate::net::local::Client;
 use crate::terminal::{say, say_json};
@@ -44,6 +44,15 @@ async fn site_command(client: &Client, json: bool, site: &Site) -> Result<(), Re
         }
         Site::Resume { name } => {
             (client.post(&format!("/sites/{}/resume", segment(name)), &none).await?, show::site_resumed)
+        }
+        Site::Name(Name::Add { site, name }) => {
+            let path = format!("/sites/{}/names", segment(site));
+            (client.post(&path, &json!({ "name": name })).await?, show::name_added)
+        }
+        Site::Name(Name::List) => (client.get("/names").await?, show::names),
+        Site::Name(Name::Remove { site, name }) => {
+            let path = format!("/sites/{}/names/remove", segment(site));
+            (client.post(&path, &json!({ "name": name })).await?, show::name_removed)
         }
         Site::Enrol(Enrol { name, standby, valid_for }) => {
             let role = if *standby { "standby" } else { "active" };

@@ -79,8 +79,32 @@ pub enum Site {
         /// Which site.
         name: String,
     },
+    /// The names by which callers reach a site with TLS that this relay does not end.
+    #[command(subcommand)]
+    Name(Name),
     /// Make a one-time token by which an agent becomes known, and print the line to run at the site.
     Enrol(Enrol),
+}
+
+/// A customer's own names.
+#[derive(Debug, Subcommand)]
+pub enum Name {
+    /// Pass connections for a name of the customer's own to a site, unopened.
+    Add {
+        /// Which site.
+        site: String,
+        /// The name, as in jira-api.customer.example.
+        name: String,
+    },
+    /// List the names of all sites.
+    List,
+    /// Pass connections for a name no longer. Those that are open go on.
+    Remove {
+        /// Which site.
+        site: String,
+        /// Which name.
+        name: String,
+    },
 }
 
 /// How an agent is to become known.

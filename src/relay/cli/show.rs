@@ -28,7 +28,8 @@ pub(super) fn site_resumed(answer: &Value) -> String {
 }
 
 pub(super) fn sites(answer: &Value) -> String {
-    let mut rows = vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "CREATED"])];
+    let mut rows =
+        vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "PASSED", "NAMES", "CREATED"])];
     for site in list(answer, "sites") {
         let state = if site.get("paused") == Some(&Value::Bool(true)) { "paused" } else { "open" };
         rows.push(vec![
@@ -37,11 +38,40 @@ pub(super) fn sites(answer: &Value) -> String {
             text(site, "agents"),
             text(site, "connected"),
             text(site, "calls"),
+            text(site, "connections"),
+            list(site, "names").len().to_string(),
             time(site.get("created")),
         ]);
     }
     if rows.len() == 1 {
         return "There is no site yet.\nNext: outhaul-relay site add NAME".to_owned();
+    }
+    table(&rows)
+}
+
+pub(super) fn name_added(answer: &Value) -> String {
+    let (site, name) = (text(answer, "site"), text(answer, "name"));
+    format!(
+        "Connections for {name} pass unopened to site {site}.\n\
+         Next: the customer sets A and AAAA records of {name} to this relay's addresses (no CNAME), and adds the name \
+         under [pass-through] customer-names at the site."
+    )
+}
+
+pub(super) fn name_removed(answer: &Value) -> String {
+    format!("Connections for {} no longer pass to site {}.", text(answer, "name"), text(answer, "site"))
+}
+
+pub(super) fn names(answer: &Value) -> String {
+    let mut rows = vec![row(&["SITE", "NAME", "LEVEL", "CREATED"])];
+    for name in list(answer, "names") {
+        let created = time(name.get("created"));
+        rows.push(vec![text(name, "site"), text(name, "name"), text(name, "level"), created]);
+    }
+    if rows.len() == 1 {
+        return "There is no name yet.\nNext: outhaul-relay site name add SITE NAME, or [pass-through] zone in the \
+                configuration."
+            .to_owned();
     }
     table(&rows)
 }
@@ -104,6 +134,9 @@ pub(super) fn agent(answer: &Value) -> String {
     if answer.get("revoked_at").is_some_and(Value::is_number) {
         rows.push(vec!["revoked:".to_owned(), time(answer.get("revoked_at"))]);
     }
+    for name in list(answer, "names").iter().filter_map(Value::as_str) {
+        rows.push(vec!["passes through:".to_owned(), name.to_owned()]);
+    }
     for (name, upstream) in answer.get("upstreams").and_then(Value::as_object).into_iter().flatten() {
         let stateless = upstream.get("stateless") == Some(&Value::Bool(true));
         let about = if stateless { ", stateless" } else { "" };
@@ -112,9 +145,18 @@ pub(super) fn agent(answer: &Value) -> String {
     for tunnel in list(answer, "tunnels") {
         let is = |key: &str| tunnel.get(key) == Some(&Value::Bool(true));
         let state = if is("usable") { "" } else { ", draining" };
-        let bound = if is("bound") { "" } else { ", NOT BOUND: its TLS is opened on the way" };
+        let outer = |key| tunnel.get("outer").map_or_else(|| "-".to_owned(), |outer| text(outer, key));
+        let inspected = if tunnel.get("binding").and_then(Value::as_str) == Some("inner-tls") {
+            format!(
+                ", INNER TLS: its outer TLS is opened on the way by “{}”, a certificate of “{}”",
+                outer("subject"),
+                outer("issuer")
+            )
+        } else {
+            String::new()
+        };
         let about = format!(
-            "from {} since {}, {} calls now, {} in all, {} B in, {} B out{state}{bound}",
+            "from {} since {}, {} calls now, {} in all, {} B in, {} B out{state}{inspected}",
             text(tunnel, "from"),
             time(tunnel.get("since")),
             text(tunnel, "calls"),

@@ -6,24 +6,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
 
 use crate::common::clock::Clock;
 use crate::common::ids::AgentId;
 use crate::identity::encoded::{Encoded, RandomFault};
 use crate::identity::handshake::join::Join;
-use crate::identity::handshake::messages::{Limits, Refuse, RefuseCode, Standing, Welcome};
+use crate::identity::handshake::messages::{Limits, OuterCertificate, Refuse, RefuseCode, Standing, Welcome};
 use crate::identity::handshake::relay::{Challenged, Claim, Credential, Opened, Proven, read_confirm};
-use crate::identity::handshake::transcript::Exporter;
+use crate::identity::handshake::transcript::{Layer, Session};
 use crate::identity::keys::{PublicKey, SigningKey};
+use crate::net::inner_tls::{Identity, Line, PeerKey, StartFault};
 use crate::net::tunnel::Settings;
-use crate::net::websocket::{FrameError, receive_frame, send_frame};
+use crate::net::websocket::FrameError;
 use crate::relay::store::{Agent, AlarmKind, NewAgent, Role, Store, StoreFault, TokenFault};
-use crate::tunnel::frame::Kind;
+use crate::tunnel::frame::{Frame, Kind};
 
 /// What the gate decides by.
 pub struct Gate {
@@ -33,8 +33,6 @@ pub struct Gate {
     pub key: Arc<SigningKey>,
     /// The time.
     pub clock: Clock,
-    /// Whether agents may come whose TLS is opened on the way.
-    pub allow_unbound: bool,
     /// What a tunnel may hold.
     pub tunnel: Settings,
 }
@@ -57,8 +55,10 @@ pub struct Connected {
     pub slot: u8,
     /// What it says it runs.
     pub software: String,
-    /// Whether both ends share one TLS session.
-    pub bound: bool,
+    /// Which TLS session it is bound to.
+    pub layer: Layer,
+    /// Who opens the TLS under the WebSocket, as the agent sees it.
+    pub outer: Option<OuterCertificate>,
 }
 
 /// Why nobody came in.
@@ -70,6 +70,9 @@ pub enum GateFault {
     /// The peer broke off or sent something else.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// There is no TLS session inside.
+    #[error(transparent)]
+    Inner(#[from] StartFault),
     /// The store failed; the peer was told to come again.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -85,54 +88,87 @@ impl From<Refuse> for GateFault {
 }
 
 impl Gate {
-    /// Leads one agent through the handshake. A refusal is sent to it before this returns; the caller closes.
+    /// Leads one agent through the handshake. `exporter` is that of the TLS session under `line`. A refusal is sent to the
+    /// agent before this returns; the caller closes.
     pub async fn handshake<S>(
         &self,
-        socket: &mut WebSocketStream<S>,
-        exporter: Option<Exporter>,
+        line: &mut Line<S>,
+        exporter: [u8; 32],
         peer: SocketAddr,
         within: Duration,
     ) -> Result<Outcome, GateFault>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let deadline = self.clock.now() + within;
-        let result = self.steps(socket, exporter, peer, deadline).await;
+        let result = self.layers(line, exporter, peer, deadline).await;
         let refuse = match &result {
             Err(GateFault::Refused(refuse)) => refuse.clone(),
             Err(GateFault::Store(_) | GateFault::Random(_)) => Refuse {
                 retry_after: Some(5),
                 ..Refuse::new(RefuseCode::Busy, "the relay has a fault of its own; try again")
             },
-            Ok(_) | Err(GateFault::Frame(_)) => return result,
+            Ok(_) | Err(GateFault::Frame(_) | GateFault::Inner(_)) => return result,
         };
-        let _ = send_frame(socket, Kind::Refuse, refuse.encode(), Duration::from_secs(2)).await;
+        let _ = line.send(Kind::Refuse, refuse.encode(), Duration::from_secs(2)).await;
         result
     }
 
-    async fn steps<S>(
+    /// The handshake where the WebSocket is; and once more inside, if the agent finds TLS opened on the way.
+    async fn layers<S>(
         &self,
-        socket: &mut WebSocketStream<S>,
-        exporter: Option<Exporter>,
+        line: &mut Line<S>,
+        exporter: [u8; 32],
         peer: SocketAddr,
-        deadline: std::time::Instant,
+        deadline: Instant,
     ) -> Result<Outcome, GateFault>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let left = || deadline.saturating_duration_since(self.clock.now());
-        let opened = Opened::read(&receive(socket, Kind::Hello, left()).await?)?;
-        let (challenge, challenged) =
-            opened.challenge(&self.key, exporter, self.allow_unbound, Encoded::random()?)?;
-        send_frame(socket, Kind::Challenge, challenge, left()).await?;
-        let proof = receive(socket, Kind::Proof, left()).await?;
+        let outer = Place { session: Session::outer(exporter), claim: None, peer, deadline };
+        let claim = match self.steps(line, &outer).await? {
+            Step::Done(outcome) => return Ok(outcome),
+            Step::StartTls(claim) => claim,
+        };
+        let agent = match claim {
+            Claim::Connect(id) => self.known(id).await?.1,
+            // Whoever holds the key that is to be enrolled; the token's secret comes later.
+            Claim::Enrol(key) => key,
+        };
+        let own: Arc<dyn Identity> = Arc::<SigningKey>::clone(&self.key);
+        let left = deadline.saturating_duration_since(self.clock.now());
+        let exporter = line.accept_inside(own, PeerKey::Key(*agent.as_bytes()), left).await?;
+        let inner = Place { session: Session::inner(exporter), claim: Some(claim), peer, deadline };
+        match self.steps(line, &inner).await? {
+            Step::Done(outcome) => Ok(outcome),
+            Step::StartTls(_) => Err(StartFault::Twice.into()),
+        }
+    }
+
+    async fn steps<S>(&self, line: &mut Line<S>, place: &Place) -> Result<Step, GateFault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let left = || place.deadline.saturating_duration_since(self.clock.now());
+        let opened = Opened::read(&receive(line, &[Kind::Hello], left()).await?.payload)?;
+        if place.claim.is_some_and(|claim| claim != opened.claim()) {
+            let text = "HELLO inside is of another agent than the one outside";
+            return Err(Refuse::new(RefuseCode::BadProof, text).into());
+        }
+        let (challenge, challenged) = opened.challenge(&self.key, place.session, Encoded::random()?);
+        line.send(Kind::Challenge, challenge, left()).await?;
+        let answer = receive(line, &[Kind::Proof, Kind::StartTls], left()).await?;
+        if answer.kind == Kind::StartTls {
+            return Ok(Step::StartTls(challenged.start_tls()?));
+        }
+        let proof = answer.payload;
         let (proven, agent, given) = match challenged.claim() {
-            Claim::Connect(id) => self.connect(challenged, &proof, id, peer).await?,
+            Claim::Connect(id) => self.connect(challenged, &proof, id, place.peer).await?,
             Claim::Enrol(key) => self.enrol(challenged, &proof, key).await?,
         };
         let welcome = proven.welcome(&self.key, &self.welcome(&agent, given));
-        send_frame(socket, Kind::Welcome, welcome, left()).await?;
-        read_confirm(&receive(socket, Kind::Confirm, left()).await?)?;
+        line.send(Kind::Welcome, welcome, left()).await?;
+        read_confirm(&receive(line, &[Kind::Confirm], left()).await?.payload)?;
         let slot = proven.hello().slot;
         let kept = hashed(given);
         let confirmed = match proven.credential() {
@@ -142,15 +178,26 @@ impl Gate {
         if !confirmed {
             return Err(Refuse::new(RefuseCode::Busy, "a later connect of this agent was faster").into());
         }
-        Ok(match proven.credential() {
+        Ok(Step::Done(match proven.credential() {
             Credential::Secret(_) => Outcome::Enrolled(Box::new(agent)),
             Credential::Join(_) => Outcome::Connected(Box::new(Connected {
                 agent,
                 slot,
                 software: printable(&proven.hello().software),
-                bound: proven.is_bound(),
+                layer: proven.layer(),
+                outer: proven.outer().cloned(),
             })),
-        })
+        }))
+    }
+
+    /// An agent of the store, and its pinned key.
+    async fn known(&self, id: AgentId) -> Result<(Agent, PublicKey), GateFault> {
+        let agent = self.store.agent(id).await?;
+        let agent =
+            agent.ok_or_else(|| Refuse::new(RefuseCode::UnknownAgent, "this relay knows no such agent"))?;
+        let key = PublicKey::from_slice(&agent.public_key)
+            .map_err(|_| StoreFault::Corrupt("an agent's public key"))?;
+        Ok((agent, key))
     }
 
     async fn connect(
@@ -160,11 +207,7 @@ impl Gate {
         id: AgentId,
         peer: SocketAddr,
     ) -> Result<(Proven, Agent, Join), GateFault> {
-        let agent = self.store.agent(id).await?;
-        let agent =
-            agent.ok_or_else(|| Refuse::new(RefuseCode::UnknownAgent, "this relay knows no such agent"))?;
-        let key = PublicKey::from_slice(&agent.public_key)
-            .map_err(|_| StoreFault::Corrupt("an agent's public key"))?;
+        let (agent, key) = self.known(id).await?;
         // The proof first: only the agent itself is told what has become of it.
         let proven = challenged.verify(proof, &key)?;
         if agent.revoked_at.is_some() {
@@ -242,13 +285,29 @@ impl Gate {
     }
 }
 
-async fn receive<S>(socket: &mut WebSocketStream<S>, kind: Kind, within: Duration) -> Result<Bytes, GateFault>
+/// Where a handshake runs.
+struct Place {
+    session: Session,
+    /// Who was let in here: nobody else may go on.
+    claim: Option<Claim>,
+    peer: SocketAddr,
+    deadline: Instant,
+}
+
+/// How far one came.
+enum Step {
+    Done(Outcome),
+    /// The agent wants TLS inside.
+    StartTls(Claim),
+}
+
+async fn receive<S>(line: &mut Line<S>, kinds: &[Kind], within: Duration) -> Result<Frame, GateFault>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let frame = receive_frame(socket, within).await?;
-    if frame.kind == kind {
-        return Ok(frame.payload);
+    let frame = line.receive(within).await?;
+    if kinds.contains(&frame.kind) {
+        return Ok(frame);
     }
     if frame.kind == Kind::Refuse {
         // The agent will not go on, and says why; it is its own to tell its administrator.

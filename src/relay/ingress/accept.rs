@@ -1,17 +1,23 @@
 //! Takes connections in: a place, TLS, and then [`super::connection`].
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{StartHandshake, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 
+use super::client_hello::{self, HelloFault};
+use super::pass_through::{self, Passing};
 use super::places::Full;
 use super::{Ingress, Inner, connection};
 use crate::net::dial::{Prefixed, Purpose, prepare};
+use crate::relay::registry::NamedSite;
 
 impl Ingress {
     /// Takes connections in until `stop`. Then connections without a call are closed, and others after theirs.
@@ -56,6 +62,15 @@ impl Ingress {
     }
 }
 
+/// What a connection turned out to be.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once; a box would cost each connection")]
+enum Met {
+    /// TLS is ended.
+    Ended(TlsStream<Prefixed<TcpStream>>),
+    /// It passes unopened.
+    Passes { socket: TcpStream, read: Bytes, name: String, to: NamedSite },
+}
+
 async fn welcome(
     inner: Arc<Inner>,
     socket: TcpStream,
@@ -63,17 +78,17 @@ async fn welcome(
     held: connection::Held,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(Arc::clone(&inner.tls));
-    let handshake = tokio::time::timeout(
-        inner.limits.tls_handshake_time,
-        acceptor.accept(Prefixed::new(socket, Bytes::new())),
-    );
-    let tls = tokio::select! {
+    let met = tokio::time::timeout(inner.limits.tls_handshake_time, Box::pin(meet(&inner, socket)));
+    let met = tokio::select! {
         () = stop.cancelled() => return,
-        tls = handshake => tls,
+        met = met => met,
     };
-    match tls {
-        Ok(Ok(tls)) => Box::pin(connection::serve(inner, tls, peer, held, stop)).await,
+    match met {
+        Ok(Ok(Met::Ended(tls))) => Box::pin(connection::serve(inner, tls, peer, held, stop)).await,
+        Ok(Ok(Met::Passes { socket, read, name, to })) => {
+            let passing = Passing { socket, peer, read, name, to, held };
+            Box::pin(pass_through::pass(inner, passing)).await;
+        }
         Ok(Err(error)) => {
             inner.metrics.tls_failed();
             tracing::debug!(%error, %peer, "a TLS handshake failed");
@@ -83,4 +98,32 @@ async fn welcome(
             tracing::debug!(%peer, "a TLS handshake took too long");
         }
     }
+}
+
+/// Ends a connection's TLS, unless it is for a name that passes.
+async fn meet(inner: &Inner, mut socket: TcpStream) -> io::Result<Met> {
+    let tls = Arc::clone(&inner.tls);
+    if inner.names.direct.is_empty() {
+        let ended = TlsAcceptor::from(tls).accept(Prefixed::new(socket, Bytes::new()));
+        return ended.await.map(Met::Ended);
+    }
+    let hello = match client_hello::read(&mut socket).await {
+        Ok(hello) => hello,
+        Err(HelloFault::Closed(error)) => return Err(error),
+        Err(HelloFault::TooLong) => return Err(io::Error::other("the ClientHello is too long")),
+        Err(HelloFault::Wrong(error, mut alert)) => {
+            let mut record = Vec::new();
+            alert.write_all(&mut record)?;
+            socket.write_all(&record).await?;
+            return Err(io::Error::other(error));
+        }
+    };
+    if let Some(name) = hello.server_name()
+        && let Some(to) = inner.names.pass_through(&name)
+    {
+        return Ok(Met::Passes { socket, read: hello.read, name, to });
+    }
+    let rest = hello.read.slice(hello.read.len().saturating_sub(hello.rest)..);
+    let start = StartHandshake::from_parts(hello.accepted, Prefixed::new(socket, rest));
+    start.into_stream(tls).await.map(Met::Ended)
 }

@@ -11,11 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::anchor::Keeper;
 use super::connection::{Connection, Socket};
-use super::route::{Host, authority};
+use super::route::Host;
 use crate::common::ids::{AgentId, RequestId};
 use crate::common::problem::{Code, Problem};
-use crate::identity::handshake::transcript::Exporter;
 use crate::identity::keys::PublicKey;
+use crate::net::http_server::checks::authority;
+use crate::net::inner_tls::Line;
 use crate::net::tls::exporter;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
 use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
@@ -28,7 +29,7 @@ use crate::tunnel::head::BytesHead;
 
 /// Whether a request for the agents' path is meant for the relay, not for a site in host form.
 pub(super) fn is_for_relay(connection: &Connection, request: &Request<Incoming>) -> bool {
-    let authority = authority(request.uri(), request.headers(), connection.http2);
+    let authority = authority(request.uri(), request.headers(), connection.session.http2);
     let host = authority.ok().map(|(_, host)| host);
     host.is_some_and(|host| !matches!(connection.inner.names.host(&host), Host::Site(_)))
 }
@@ -39,7 +40,7 @@ pub(super) fn answer(connection: &Arc<Connection>, mut request: Request<Incoming
     let refuse = |problem: &Problem| problem.to_response(RequestId::generate());
     let upgrade = answer_upgrade(&request).and_then(|response| {
         // HTTP/2 has its own way to open a WebSocket, which agents don't use.
-        if connection.http2 { Err(UpgradeFault::NotAnUpgrade) } else { Ok(response) }
+        if connection.session.http2 { Err(UpgradeFault::NotAnUpgrade) } else { Ok(response) }
     });
     let response = match upgrade {
         Ok(response) => response,
@@ -49,7 +50,7 @@ pub(super) fn answer(connection: &Arc<Connection>, mut request: Request<Incoming
                                 may remove the WebSocket headers."
             );
             let mut response = refuse(&Problem::new(Code::UpgradeRequired, text));
-            if !connection.http2 {
+            if !connection.session.http2 {
                 let headers = response.headers_mut();
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -108,9 +109,12 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
     };
     let tls = parts.io.into_inner().into_inner();
     crate::net::dial::prepare(tls.get_ref().0.get_ref(), crate::net::dial::Purpose::Tunnel);
-    let exporter = exporter(tls.get_ref().1).ok().map(Exporter);
-    let mut socket = websocket::accept(tls, parts.read_buf.into()).await;
-    let handshake = inner.gate.handshake(&mut socket, exporter, connection.peer, within);
+    let Ok(exporter) = exporter(tls.get_ref().1) else {
+        tracing::error!("a TLS session gives no exporter");
+        return None;
+    };
+    let mut line = Line::new(websocket::accept(tls, parts.read_buf.into()).await);
+    let handshake = inner.gate.handshake(&mut line, exporter, connection.peer, within);
     // Each step has what is left of the time; the whole gets a little more, to say why it ends.
     let outcome = tokio::time::timeout(within + within / 4, handshake).await;
     drop(waiting);
@@ -125,7 +129,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
                 let role = |id| if id == active { Role::Active } else { Role::Standby };
                 inner.registry.set_roles(&agent.site, role);
             }
-            websocket::close(&mut socket, CloseCode::Stopping, CLOSE_WITHIN).await;
+            line.close(CloseCode::Stopping, CLOSE_WITHIN).await;
             return None;
         }
         Ok(Err(fault)) => {
@@ -134,7 +138,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
                 tracing::error!(%error, "an agent could not be let in");
             }
             tracing::debug!(error = %fault, peer = %connection.peer, "an agent's handshake failed");
-            websocket::close(&mut socket, CloseCode::Refused, CLOSE_WITHIN).await;
+            line.close(CloseCode::Refused, CLOSE_WITHIN).await;
             return None;
         }
         Err(_) => {
@@ -156,7 +160,7 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
     });
     let acceptor = Arc::new(RelaySide { status: Arc::clone(&status), anchors });
     let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
-    let tunnel = Tunnel::start(socket, End::Relay, settings, clock, &inner.tasks, acceptor);
+    let tunnel = line.start(End::Relay, settings, clock, &inner.tasks, acceptor)?;
     Some(Taken { connected, status, tunnel })
 }
 
@@ -164,19 +168,21 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
 async fn run(connection: &Connection, taken: Taken) {
     let inner = &connection.inner;
     let Taken { connected, status, tunnel } = taken;
-    let Connected { agent, slot, software, bound } = *connected;
+    let Connected { agent, slot, software, layer, outer } = *connected;
     let session = Session {
         agent: agent.id,
         role: agent.role,
         slot,
         peer: connection.peer,
         software,
-        bound,
+        layer,
+        outer,
         since: inner.clock.wall(),
         status,
     };
     let Some(place) = inner.registry.join(&agent.site, session, tunnel.clone()) else { return };
-    tracing::info!(site = %agent.site, agent = %agent.id, slot, bound, from = %connection.peer, "an agent connected");
+    let binding = layer.as_str();
+    tracing::info!(site = %agent.site, agent = %agent.id, slot, binding, from = %connection.peer, "an agent connected");
     // Revoked or given another role since the handshake looked: whoever changed it may not have seen this tunnel.
     check_again(connection, agent.id, &tunnel).await;
     let closed = tunnel.closed().await;
@@ -224,6 +230,7 @@ fn result(fault: &GateFault) -> &'static str {
     match fault {
         GateFault::Refused(refuse) => refuse.code.as_str(),
         GateFault::Frame(_) => "broken",
+        GateFault::Inner(_) => "inner-tls",
         GateFault::Store(_) | GateFault::Random(_) => "internal",
     }
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Empty;
 use hyper::body::Incoming;
 
-use super::body::{AnswerBody, CallerBody, Upload, UploadFault};
 use super::connection::Connection;
-use super::headers;
-use super::route::{Route, authority, clean};
+use super::route::{Route, clean};
 use crate::common::ids::{RequestId, SiteName};
 use crate::common::problem::{Code, Fault, Outcome, Problem, Retry};
+use crate::net::http_server::body::{AnswerBody, CallerBody, Upload, UploadFault};
+use crate::net::http_server::checks::{self, authority};
+use crate::net::http_server::headers;
 use crate::net::tunnel::{ExchangeFault, Tunnel, TunnelBody};
 use crate::relay::registry::{Missing, Site};
 use crate::relay::tenancy::Admitted;
@@ -22,7 +22,10 @@ use crate::tunnel::code::ResetCode;
 use crate::tunnel::head::{RequestHead, Scheme};
 
 /// Answers one request, whatever becomes of it.
-pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(super) async fn answer(
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody<TunnelBody>> {
     let inner = &connection.inner;
     let counted = inner.metrics.call();
     let begun = inner.clock.now();
@@ -37,7 +40,7 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
             inner.metrics.call_ended(site, status_class(response.status().as_u16()), after);
             headers::answer(response.headers_mut());
             let held = Box::new((admitted, counted));
-            response.map(|body| connection.answers.watch(body, inner.clock.clone(), held))
+            response.map(|body| connection.session.answers.watch(body, inner.clock.clone(), held))
         }
         Err(problem) => {
             inner.metrics.call_ended(site, problem.code.as_str(), after);
@@ -45,11 +48,11 @@ pub(super) async fn answer(connection: &Arc<Connection>, request: Request<Incomi
             problem.to_response(call.request_id).map(AnswerBody::from)
         }
     };
-    if unread && !connection.http2 {
+    if unread && !connection.session.http2 {
         // The rest of the body will not be read, so the connection ends with this answer; unannounced, a caller's
         // next request could go into it and be lost (RFC 9112, section 9.6).
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        connection.linger.ask();
+        connection.session.linger.ask();
     }
     response
 }
@@ -68,9 +71,9 @@ impl Call<'_> {
     ) -> Result<(Response<TunnelBody>, Admitted), Problem> {
         let inner = &self.connection.inner;
         let (parts, body) = request.into_parts();
-        check_method(&parts)?;
-        check_coding(&parts.headers)?;
-        let (authority, host) = authority(&parts.uri, &parts.headers, self.connection.http2)?;
+        checks::method(&parts)?;
+        checks::coding(&parts.headers)?;
+        let (authority, host) = authority(&parts.uri, &parts.headers, self.connection.session.http2)?;
         let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).to_owned();
         let route = inner.names.route(&host, &target)?;
         let site = inner.registry.site(route.site).ok_or_else(|| unknown(route.site))?;
@@ -83,7 +86,7 @@ impl Call<'_> {
             .with_retry_after(60));
         }
         let admitted = site.quota().admit()?;
-        check_length(&parts.headers, inner.limits.body_size.0)?;
+        checks::length(&parts.headers, inner.limits.body_size.0, too_large)?;
         let hold = headers::holds_body(&parts.headers);
         let head = RequestHead {
             request_id: self.request_id,
@@ -142,7 +145,7 @@ impl Call<'_> {
         let found = site.find(route.upstream).await.map_err(|missing| offline(site, missing))?;
         let upload = Upload::new(inner.clock.clone());
         self.upload = Some(Arc::clone(&upload));
-        let (http2, patience) = (self.connection.http2, limits.body_idle_time);
+        let (http2, patience) = (self.connection.session.http2, limits.body_idle_time);
         let body = CallerBody::new(body, http2, limits.body_size.0, patience, Arc::clone(&upload));
         let mut request = std::pin::pin!(found.line.request(&head, body, hold));
         let mut wait = limits.first_byte_time;
@@ -164,53 +167,6 @@ impl Call<'_> {
                 }
             }
         }
-    }
-}
-
-fn check_method(parts: &Parts) -> Result<(), Problem> {
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-        return Err(Problem::new(
-            Code::MethodRefused,
-            "CONNECT and TRACE are never passed: this relay brings calls to applications and is no proxy.",
-        ));
-    }
-    if headers::asks_for_upgrade(&parts.headers) {
-        return Err(Problem::new(
-            Code::UpgradeRefused,
-            "WebSockets and other upgrades don't pass through the relay. Use plain requests; poll where the \
-             application would push.",
-        ));
-    }
-    Ok(())
-}
-
-/// The library reads the chunks off whatever else is named before them, and the field goes no further: the body would
-/// arrive with a coding that nobody names (RFC 9112, section 6.1).
-fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    if codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Code::BadRequest,
-        "The only Transfer-Encoding that passes is `chunked`, said once. Name other codings in Content-Encoding.",
-    ))
-}
-
-fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(()) };
-    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
-    match length {
-        Some(length) if lengths.next().is_none() => {
-            if length > limit {
-                Err(too_large(limit))
-            } else {
-                Ok(())
-            }
-        }
-        _ => Err(Problem::new(Code::BadRequest, "The field Content-Length can't be read; send it once.")),
     }
 }
 

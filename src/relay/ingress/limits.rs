@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::common::limits::ByteSize;
+use crate::net::http_server;
 
 /// What `[limits]` says of connections, heads and bodies.
 #[derive(Debug, Clone)]
@@ -17,24 +18,14 @@ pub struct Limits {
     pub agent_handshakes: usize,
     /// Time for an agent's handshake.
     pub agent_handshake_time: Duration,
-    /// Time for a request's head; also how long an idle HTTP/1.1 connection is kept.
-    pub head_time: Duration,
-    /// Bytes of a request's head.
-    pub head_size: usize,
-    /// Fields of a request's head.
-    pub head_fields: usize,
+    /// Bounds of a connection, and of the heads that come over it.
+    pub http: http_server::Limits,
     /// Bytes of a request's body.
     pub body_size: ByteSize,
     /// Time without a byte of a request's body.
     pub body_idle_time: Duration,
+    /// Time without a byte either way of a connection that passes unopened.
+    pub pass_through_idle_time: Duration,
     /// Time to an answer's head.
     pub first_byte_time: Duration,
-    /// Time without a byte of an answer, from the agent or to the caller.
-    pub answer_idle_time: Duration,
-    /// How long an HTTP/2 connection without calls is kept.
-    pub connection_idle_time: Duration,
-    /// Calls at once on an HTTP/2 connection.
-    pub http2_streams: u32,
-    /// Resets of an HTTP/2 connection that were not yet looked at.
-    pub http2_resets: usize,
 }

@@ -1,18 +1,18 @@
 //! The one public port: agents and callers come in here.
 //!
-//! Entry point: [`Ingress::serve`]. A connection takes a place ([`places`]), ends its TLS, and is served as
-//! HTTP/1.1 or HTTP/2 ([`connection`]); each request is either an agent's ([`agent`]) or a caller's ([`caller`]).
+//! Entry point: [`Ingress::serve`]. A connection takes a place ([`places`]). One for a name whose TLS
+//! is not ended here goes to its site as it is ([`client_hello`], [`pass_through`]); of any other TLS is ended, and it is
+//! served as HTTP/1.1 or HTTP/2 ([`connection`]); each request is either an agent's ([`agent`]) or a caller's ([`caller`]).
 //! Everything a stranger can do here is bounded by [`Limits`], and nothing a stranger does is logged above DEBUG.
 
 mod accept;
 mod agent;
 mod anchor;
-mod body;
 mod caller;
+mod client_hello;
 mod connection;
-mod headers;
-mod io;
 mod limits;
+mod pass_through;
 mod places;
 pub mod route;
 

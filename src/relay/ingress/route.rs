@@ -3,10 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::uri::Authority;
-use http::{HeaderMap, Uri, header};
-
 use crate::common::problem::{Code, Problem};
+use crate::relay::registry::{NamedSite, PassThroughNames};
 
 /// The domain below which sites have their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +50,8 @@ pub struct Names {
     pub zone: Zone,
     /// The host of the public URL; it serves the path form too.
     pub public: String,
+    /// Names whose TLS is not ended here.
+    pub direct: PassThroughNames,
 }
 
 /// Whom a request's authority names.
@@ -77,7 +77,7 @@ pub struct Route<'a> {
 }
 
 impl Names {
-    /// Whom a host names; it is in lower case, without port and trailing dot ([`host_of`]).
+    /// Whom a host names; it is in lower case, without port and trailing dot ([`crate::net::http_server::checks::host_of`]).
     pub fn host<'a>(&self, host: &'a str) -> Host<'a> {
         if host == self.zone.0 || host == self.public {
             return Host::Relay;
@@ -88,8 +88,24 @@ impl Names {
         }
     }
 
+    /// Where a connection goes whose ClientHello asks for this name, if it passes unopened.
+    pub fn pass_through(&self, sni: &str) -> Option<NamedSite> {
+        self.direct.find(sni)
+    }
+
     /// The site a request is for.
     pub fn route<'a>(&self, host: &'a str, target: &'a str) -> Result<Route<'a>, Problem> {
+        if self.direct.find(host).is_some() {
+            // A connection for another name was used for it, because certificate and address seemed to fit (RFC 9110,
+            // section 15.5.20).
+            return Err(Problem::new(
+                Code::Misdirected,
+                format!(
+                    "Calls to {} are not opened here: connect with that name in the TLS handshake (SNI).",
+                    clean_host(host)
+                ),
+            ));
+        }
         match self.host(host) {
             Host::Site(site) => Ok(Route { site, route_length: 0, upstream: first_segment(target) }),
             Host::Relay => self.by_path(target),
@@ -134,56 +150,13 @@ impl Names {
     }
 }
 
-/// The authority as the caller wrote it, from either version of HTTP, and its host as [`host_of`] gives it. Ambiguity is
-/// refused.
-pub fn authority(uri: &Uri, headers: &HeaderMap, http2: bool) -> Result<(String, String), Problem> {
-    let bad = |detail: &str| Err(Problem::new(Code::BadRequest, detail));
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return bad("The request has more than one Host field; send one.");
-    }
-    let host = match host.map(|host| host.to_str()) {
-        Some(Err(_)) => return bad("The Host field can't be read."),
-        Some(Ok(host)) => Some(host),
-        None => None,
-    };
-    let authority = match (uri.authority().map(Authority::as_str), host) {
-        (Some(_), _) if !http2 => {
-            return bad(
-                "The request target is a whole URL; send only the path, and the host in the Host field.",
-            );
-        }
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            return bad(
-                "The fields :authority and Host name different hosts; send one, or the same in both.",
-            );
-        }
-        (Some(authority), _) => authority,
-        (None, Some(host)) => host,
-        (None, None) => return bad("The request names no host; send a Host field."),
-    };
-    match host_of(authority) {
-        Some(host) if !authority.contains('@') => Ok((authority.to_owned(), host)),
-        _ => bad("The request's host can't be read; send a host name and perhaps a port."),
-    }
-}
-
-/// The host of an authority: in lower case, without port and trailing dot.
-pub fn host_of(authority: &str) -> Option<String> {
-    let parsed: Authority = authority.parse().ok()?;
-    let host = parsed.host();
-    let port = authority.get(host.len()..)?;
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    if host.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
-}
-
 fn first_segment(target: &str) -> Option<&str> {
     let path = target.split('?').next()?;
     path.strip_prefix('/')?.split('/').next().filter(|segment| !segment.is_empty())
+}
+
+fn clean_host(host: &str) -> String {
+    host.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-.".contains(*letter)).take(253).collect()
 }
 
 /// A name of a stranger's, fit to be shown.
@@ -197,15 +170,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn names() -> Names {
-        Names { zone: "relay.example.com".parse().unwrap(), public: "in.example.net".to_owned() }
-    }
-
-    fn headers(hosts: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for host in hosts {
-            headers.append(header::HOST, host.parse().unwrap());
-        }
-        headers
+        let direct = PassThroughNames::new(Some("direct.relay.example.com".parse().unwrap()));
+        direct.set("jira.acme.example".parse().unwrap(), "acme".parse().unwrap());
+        Names { zone: "relay.example.com".parse().unwrap(), public: "in.example.net".to_owned(), direct }
     }
 
     #[test]
@@ -235,19 +202,6 @@ mod tests {
     }
 
     #[test]
-    fn ports_case_and_a_trailing_dot_do_not_matter() {
-        for authority in
-            ["acme.relay.example.com", "Acme.Relay.EXAMPLE.com:8443", "acme.relay.example.com.:1"]
-        {
-            assert_eq!(host_of(authority).as_deref(), Some("acme.relay.example.com"), "{authority}");
-        }
-        assert_eq!(host_of("[::1]:443").as_deref(), Some("[::1]"));
-        for bad in ["", ":443", "a b", "a/b", "a:b", "a:1:2", "[::1]x"] {
-            assert_eq!(host_of(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn both_forms_find_site_and_upstream() {
         let names = names();
         let route = names.route("acme.relay.example.com", "/jira/rest?x=/y").unwrap();
@@ -264,27 +218,10 @@ mod tests {
             ("relay.example.com", "/s/acme?x", Code::NotFound),
             ("relay.example.com", "*", Code::NotFound),
             ("other.example.org", "/s/acme/jira", Code::Misdirected),
+            ("acme.direct.relay.example.com", "/jira/", Code::Misdirected),
+            ("jira.acme.example", "/jira/", Code::Misdirected),
         ] {
             assert_eq!(names.route(host, target).unwrap_err().code, code, "{host}{target}");
-        }
-    }
-
-    #[test]
-    fn ambiguous_authorities_are_refused() {
-        let uri = |text: &str| text.parse::<Uri>().unwrap();
-        let good = |uri: &Uri, hosts: &[&str], http2| authority(uri, &headers(hosts), http2).unwrap().0;
-        assert_eq!(good(&uri("/x"), &["Acme.example:1"], false), "Acme.example:1");
-        assert_eq!(good(&uri("https://acme.example/x"), &[], true), "acme.example");
-        assert_eq!(good(&uri("https://acme.example/x"), &["ACME.example"], true), "acme.example");
-        for (uri, hosts, http2) in [
-            (uri("/x"), &[][..], false),
-            (uri("/x"), &["a.example", "a.example"], false),
-            (uri("/x"), &["a@b.example"], false),
-            (uri("/x"), &["a.example:x"], false),
-            (uri("http://a.example/x"), &["a.example"], false),
-            (uri("https://a.example/x"), &["b.example"], true),
-        ] {
-            assert!(authority(&uri, &headers(hosts), http2).is_err(), "{uri} {hosts:?}");
         }
     }
 
@@ -292,7 +229,6 @@ mod tests {
         #[test]
         fn no_target_makes_it_panic(host in "[ -~]{0,40}", target in "/?[ -~]{0,60}") {
             let names = names();
-            let _ = host_of(&host);
             if let Ok(route) = names.route("relay.example.com", &target) {
                 prop_assert!(target[usize::from(route.route_length)..].starts_with('/'));
             }

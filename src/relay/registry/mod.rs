@@ -4,6 +4,7 @@
 //! memory and rebuilt from connects after a start; the store is only read by `relay::mod`, which says which sites
 //! there are. Never looks into a call.
 
+mod names;
 mod site;
 mod status;
 
@@ -17,11 +18,14 @@ use tokio::sync::Semaphore;
 
 use crate::common::clock::Clock;
 use crate::common::ids::{AgentId, SiteName};
+use crate::identity::handshake::messages::OuterCertificate;
+use crate::identity::handshake::transcript::Layer;
 use crate::net::tunnel::{Stats, Tunnel};
 use crate::relay::store::Role;
 use crate::relay::tenancy;
 use crate::tunnel::code::{CloseCode, DrainCode};
 
+pub use names::{NameLevel, NamedSite, PassThroughNames};
 pub use site::{Found, Missing, Site};
 pub use status::{AgentStatus, Health, UpstreamStatus};
 
@@ -81,8 +85,10 @@ pub struct Session {
     pub peer: SocketAddr,
     /// What it said it runs.
     pub software: String,
-    /// Whether it is bound to the TLS session under it.
-    pub bound: bool,
+    /// Which TLS session it is bound to.
+    pub layer: Layer,
+    /// Who opens the TLS under it, as the agent sees it.
+    pub outer: Option<OuterCertificate>,
     /// Since when.
     pub since: SystemTime,
     /// What the agent tells about itself; filled by its STATUS frames.
@@ -234,9 +240,11 @@ impl<L: Line> Registry<L> {
         sessions
     }
 
-    /// How many calls are under way at the whole relay.
+    /// How many calls and passed connections are under way at the whole relay.
     pub fn calls_under_way(&self) -> u64 {
-        self.all_sites().iter().map(|site| u64::from(site.quota().under_way())).sum()
+        let under_way =
+            |quota: &tenancy::Quota| u64::from(quota.under_way()) + u64::from(quota.connections());
+        self.all_sites().iter().map(|site| under_way(site.quota())).sum()
     }
 
     fn fresh_site(&self, name: SiteName, expected: bool) -> Site<L> {

@@ -49,7 +49,13 @@ impl Bench {
         let waiting =
             Waiting { seen_within: Duration::from_secs(10), at_most: Duration::from_secs(3), callers };
         let many = NonZeroU32::new(1000).unwrap();
-        let limits = tenancy::Limits { calls_at_once: 100, calls_a_second: many, burst: many };
+        let limits = tenancy::Limits {
+            calls_at_once: 100,
+            calls_a_second: many,
+            burst: many,
+            connections_at_once: 100,
+            connections_a_second: many,
+        };
         let registry = Registry::new(waiting, limits, clock.clone());
         let name: SiteName = "acme".parse().unwrap();
         registry.set_site(&name, false, false);
@@ -65,7 +71,8 @@ impl Bench {
             slot,
             peer: "192.0.2.1:5".parse().unwrap(),
             software: String::new(),
-            bound: true,
+            layer: Layer::Outer,
+            outer: None,
             since: self.clock.wall(),
             status: status.clone(),
         };

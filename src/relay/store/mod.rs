@@ -1,4 +1,5 @@
-//! What the relay must not forget: sites, registrations, agents, join states, alarms, audit heads. One SQLite file.
+//! What the relay must not forget: sites, their names, registrations, agents, join states, alarms, audit
+//! heads. One SQLite file.
 //!
 //! A [`Worker`] owns it, so a thousand agents that return together share a commit. An answer is given only after
 //! that. Each table has a file; nothing of a call's content is ever here.
@@ -7,6 +8,7 @@ mod agents;
 mod alarms;
 mod anchors;
 mod join_states;
+mod names;
 mod registrations;
 mod sites;
 
@@ -21,6 +23,7 @@ use crate::sqlite::{Worker, WorkerFault, own_alone, signed as seconds, unsigned}
 pub use agents::{Agent, NewAgent, Role};
 pub use alarms::{Alarm, AlarmKind};
 pub use anchors::Anchor;
+pub use names::{Name, NameAdded};
 pub use registrations::{Enrolled, Registration, TokenFault};
 pub use sites::Site;
 
@@ -109,7 +112,8 @@ impl Store {
 }
 
 /// In order; a released one is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("001_first.sql"), include_str!("002_audit_anchors.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_first.sql"), include_str!("002_audit_anchors.sql"), include_str!("003_names.sql")];
 /// How long SQLite waits for another process, such as a backup.
 const BUSY: Duration = Duration::from_secs(5);
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! What one site may take of the relay: calls at once, and calls a second.
+//! What one site may take of the relay: calls at once and calls a second, and the same of connections that pass
+//! unopened.
 //!
-//! Entry point: [`Quota::admit`], asked by `ingress` before a call looks for a tunnel. The bytes a site may have
+//! Entry points: [`Quota::admit`] and [`Quota::admit_connection`], asked by `ingress` before a call or a connection
+//! looks for a tunnel. The bytes a site may have
 //! in flight are bounded by the window budget of its tunnels. Holds no names and no addresses.
 
 use std::num::NonZeroU32;
@@ -24,6 +26,10 @@ pub struct Limits {
     pub calls_a_second: NonZeroU32,
     /// How many may begin at the same moment.
     pub burst: NonZeroU32,
+    /// How many passed connections there may be.
+    pub connections_at_once: u32,
+    /// How many may begin in a second, on average and at the same moment.
+    pub connections_a_second: NonZeroU32,
 }
 
 /// One site's account.
@@ -31,9 +37,21 @@ pub struct Quota {
     under_way: Arc<AtomicU32>,
     calls_at_once: u32,
     rate: RateLimiter<NotKeyed, InMemoryState, Monotonic>,
+    connections: Arc<AtomicU32>,
+    connections_at_once: u32,
+    connection_rate: RateLimiter<NotKeyed, InMemoryState, Monotonic>,
 }
 
-/// A call that was let in. Dropped when it ends.
+/// Why a connection is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowded {
+    /// Too many at once.
+    AtOnce,
+    /// Too many a second.
+    Rate,
+}
+
+/// A call or connection that was let in. Dropped when it ends.
 #[derive(Debug)]
 pub struct Admitted(Arc<AtomicU32>);
 
@@ -41,7 +59,11 @@ impl Quota {
     /// A fresh account.
     pub fn new(limits: Limits, clock: Clock) -> Self {
         let rate = Rate::per_second(limits.calls_a_second).allow_burst(limits.burst);
+        let connection_rate = Rate::per_second(limits.connections_a_second);
         Self {
+            connections: Arc::default(),
+            connections_at_once: limits.connections_at_once,
+            connection_rate: RateLimiter::direct_with_clock(connection_rate, Monotonic(clock.clone())),
             under_way: Arc::default(),
             calls_at_once: limits.calls_at_once,
             rate: RateLimiter::direct_with_clock(rate, Monotonic(clock)),
@@ -70,6 +92,21 @@ impl Quota {
             .with_retry_after(1));
         }
         Ok(admitted)
+    }
+
+    /// Lets a connection in that passes unopened.
+    pub fn admit_connection(&self) -> Result<Admitted, Crowded> {
+        self.connection_rate.check().map_err(|_| Crowded::Rate)?;
+        let admitted = Admitted(self.connections.clone());
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.connections_at_once {
+            return Err(Crowded::AtOnce);
+        }
+        Ok(admitted)
+    }
+
+    /// How many passed connections there are.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// How many calls are under way.
@@ -115,6 +152,8 @@ mod tests {
             calls_at_once,
             calls_a_second: NonZeroU32::new(a_second).unwrap(),
             burst: NonZeroU32::new(burst).unwrap(),
+            connections_at_once: calls_at_once,
+            connections_a_second: NonZeroU32::new(a_second).unwrap(),
         };
         (Quota::new(limits, clock.clone()), clock)
     }
@@ -130,6 +169,20 @@ mod tests {
         drop(first);
         let _third = quota.admit().unwrap();
         assert_eq!(quota.under_way(), 2);
+    }
+
+    #[test]
+    fn connections_have_bounds_of_their_own() {
+        let (quota, clock) = quota(2, 3, 3);
+        let first = quota.admit_connection().unwrap();
+        let _second = quota.admit_connection().unwrap();
+        assert_eq!(quota.admit_connection().unwrap_err(), Crowded::AtOnce);
+        assert_eq!(quota.admit_connection().unwrap_err(), Crowded::Rate);
+        assert_eq!((quota.connections(), quota.under_way()), (2, 0));
+        drop(first);
+        clock.advance(Duration::from_secs(1));
+        let _third = quota.admit_connection().unwrap();
+        assert_eq!(quota.connections(), 2);
     }
 
     #[test]

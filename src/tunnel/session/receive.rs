@@ -54,7 +54,13 @@ impl Session {
                 self.events.push_back(Event::Status { payload: frame.payload });
                 Ok(())
             }
-            Kind::Hello | Kind::Challenge | Kind::Proof | Kind::Welcome | Kind::Confirm | Kind::Refuse => {
+            Kind::Hello
+            | Kind::Challenge
+            | Kind::Proof
+            | Kind::Welcome
+            | Kind::Confirm
+            | Kind::Refuse
+            | Kind::StartTls => {
                 Err((CloseCode::Protocol, "a handshake frame after the handshake".to_owned()))
             }
             Kind::Unknown(number) if frame.flags & CRITICAL != 0 => {

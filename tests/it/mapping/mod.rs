@@ -17,6 +17,7 @@ use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::Credentials;
 use outhaul::agent::front::{Arrival, Front, Site, Way};
+use outhaul::agent::issuers::Issuers;
 use outhaul::agent::mapping::{ActAs, Link, MappingRow, Mappings, OAuthConfig, Secrets};
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
@@ -78,6 +79,7 @@ impl World {
             identity_header,
             affinity_cookie: None,
             stateless: false,
+            via_proxy: false,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
@@ -87,7 +89,7 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let (tasks, clock) = (Tasks::new(), Clock::manual());
-        let upstream = Upstream::start(config, clock.clone(), &tasks).unwrap();
+        let upstream = Upstream::start(config, None, clock.clone(), &tasks).unwrap();
         let secret = folder.path().join("oauth");
         write_private(&secret, "s3cret\n");
         let link = OAuthConfig {
@@ -114,6 +116,7 @@ impl World {
             meters: Arc::default(),
             upstreams: [(name(), Proxy::new(upstream, Arc::default()))].into(),
             callers: Arc::new(callers),
+            issuers: Arc::new(Issuers::none(Clock::system())),
             credentials: Arc::new(Credentials::load(&[])),
             mappings: mappings.clone(),
             options: [(

@@ -12,6 +12,7 @@ mod identity;
 mod jql;
 mod links;
 mod policy;
+mod signed;
 mod spellings;
 
 use std::future::Future;
@@ -30,6 +31,7 @@ use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
+use outhaul::agent::issuers::Issuers;
 use outhaul::agent::mapping::Mappings;
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
@@ -81,6 +83,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         identity_header: true,
         affinity_cookie: None,
         stateless: false,
+        via_proxy: false,
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(20),
@@ -91,7 +94,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     change(&mut wish);
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
-    let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
+    let upstream = Upstream::start(wish.config, None, wish.clock, &tasks).unwrap();
     let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
     let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
     write_audit(&audit, &tasks);
@@ -123,6 +126,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         meters: Arc::default(),
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
+        issuers: Arc::new(Issuers::none(Clock::system())),
         credentials: Arc::new(Credentials::load(&[reader])),
         mappings: Mappings::start(store.clone(), Clock::system(), &tasks),
         options: [("bot".parse().unwrap(), options)].into(),
@@ -187,6 +191,7 @@ impl World {
             meters: Arc::clone(&old.meters),
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
+            issuers: Arc::clone(&old.issuers),
             credentials: Arc::clone(&old.credentials),
             mappings: old.mappings.clone(),
             options: old.options.clone(),

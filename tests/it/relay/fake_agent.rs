@@ -11,10 +11,10 @@ use outhaul::common::clock::Clock;
 use outhaul::common::ids::BootId;
 use outhaul::common::tasks::Tasks;
 use outhaul::identity::encoded::Encoded;
-use outhaul::identity::handshake::agent::{Intent, Start, Welcomed, confirm, refused};
+use outhaul::identity::handshake::agent::{Answer, Intent, Start, Welcomed, confirm, refused};
 use outhaul::identity::handshake::join::Join;
 use outhaul::identity::handshake::messages::{Refuse, SLOTS};
-use outhaul::identity::handshake::transcript::Exporter;
+use outhaul::identity::handshake::transcript::{Layer, Session};
 use outhaul::identity::keys::{PublicKey, SigningKey};
 use outhaul::identity::token::EnrolmentToken;
 use outhaul::net::tls::{Peer, client_config, connect, exporter};
@@ -55,7 +55,7 @@ pub(crate) async fn enrol(bench: &Bench, token: &str) -> Result<FakeAgent, Refus
     let token: EnrolmentToken = token.parse().unwrap();
     let (key, _) = SigningKey::generate().unwrap();
     let intent = Intent::Enrol { relay: token.relay, secret: token.secret.clone() };
-    let (welcomed, mut socket) = handshake(bench, &key, intent, token.site.as_str(), 0, true).await?;
+    let (welcomed, mut socket) = handshake(bench, &key, intent, token.site.as_str(), 0).await?;
     // The relay closes after CONFIRM: by then the agent is known.
     let _ = websocket::receive_frame(&mut socket, TIME).await;
     Ok(FakeAgent {
@@ -93,8 +93,8 @@ impl FakeAgent {
         site: &str,
     ) -> Result<(Tunnel, Join), Refuse> {
         let intent = Intent::Connect { agent: self.id, relay: self.relay, join };
-        let (welcomed, socket) = handshake(bench, &self.key, intent, site, slot, true).await?;
-        assert!(welcomed.bound);
+        let (welcomed, socket) = handshake(bench, &self.key, intent, site, slot).await?;
+        assert_eq!(welcomed.layer, Layer::Outer);
         let acceptor: Arc<Shared> = Arc::clone(&self.shared);
         let acceptor = Arc::new(Answering(acceptor));
         let (settings, clock) = (Settings::default(), Clock::system());
@@ -122,16 +122,17 @@ async fn handshake(
     intent: Intent,
     site: &str,
     slot: u8,
-    bound: bool,
 ) -> Result<(Welcomed, Socket), Refuse> {
     let mut socket = open(bench).await;
-    let session = bound.then(|| Exporter(exporter(socket.get_ref().get_ref().1).unwrap()));
+    let session = Session::outer(exporter(socket.get_ref().get_ref().1).unwrap());
     let site = site.parse().unwrap();
     let start = Start { intent, site, slot, boot: BootId::generate(), software: "fake/1".to_owned() };
     let (hello, waiting) = start.hello(key, Encoded::random().unwrap());
     websocket::send_frame(&mut socket, Kind::Hello, hello, TIME).await.unwrap();
     let challenge = next(&mut socket, Kind::Challenge).await?;
-    let (proof, proved) = waiting.prove(&challenge, key, session, false).unwrap();
+    let Answer::Proof(proof, proved) = waiting.answer(&challenge, key, session, None).unwrap() else {
+        panic!("TLS inside, though nothing opens it");
+    };
     websocket::send_frame(&mut socket, Kind::Proof, proof, TIME).await.unwrap();
     let welcomed = proved.welcomed(&next(&mut socket, Kind::Welcome).await?).unwrap();
     websocket::send_frame(&mut socket, Kind::Confirm, confirm(), TIME).await.unwrap();

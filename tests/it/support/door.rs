@@ -40,6 +40,7 @@ pub(crate) struct Door {
     roots: rustls::RootCertStore,
     pub(crate) port: u16,
     pub(crate) key: String,
+    host: String,
 }
 
 /// One kept connection.
@@ -70,7 +71,12 @@ impl Door {
     pub(crate) fn new(authority: &Path, port: u16, key: &str) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-        Self { roots, port, key: key.to_owned() }
+        Self { roots, port, key: key.to_owned(), host: host() }
+    }
+
+    /// The same by another name of the site.
+    pub(crate) fn by(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
     }
 
     /// A TLS connection to say anything on.
@@ -85,13 +91,13 @@ impl Door {
         config.alpn_protocols = vec![protocol.to_vec()];
         let socket = TcpStream::connect(("127.0.0.1", self.port)).await?;
         socket.set_nodelay(true)?;
-        let name = ServerName::try_from(host()).unwrap();
+        let name = ServerName::try_from(self.host.clone()).unwrap();
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await
     }
 
     /// Host and port, as callers write them.
     pub(crate) fn authority(&self) -> String {
-        format!("{}:{}", host(), self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// A kept connection.

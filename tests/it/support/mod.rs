@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod cutter;
 pub(crate) mod dice;
 pub(crate) mod door;
+pub(crate) mod interceptor;
 pub(crate) mod jira;
 pub(crate) mod odd_site;
 pub(crate) mod odd_upstream;

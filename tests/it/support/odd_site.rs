@@ -8,7 +8,7 @@ use super::cutter::Cutter;
 use super::door::{AnyBody, Door, Line, Version, Whole, empty, whole};
 use super::eventually;
 use super::odd_upstream::Odd;
-use super::world::{Running, World};
+use super::world::{Running, World, direct_host, host};
 
 /// What leads to the upstream's `/rest/api/2/odd` through the relay, in host form.
 pub(crate) const MOUNT: &str = "/jira";
@@ -23,12 +23,24 @@ pub(crate) struct OddSite {
     pub(crate) running: Running,
     /// The caller's ways in.
     pub(crate) door: Door,
+    /// Whether callers' TLS ends at the agent.
+    pub(crate) passed: bool,
 }
 
 impl OddSite {
-    /// Starts it.
+    /// Starts it. With `OUTHAUL_TEST_WAY=pass-through` every test takes that way.
     pub(crate) async fn start() -> Self {
+        if std::env::var_os("OUTHAUL_TEST_WAY").is_some_and(|way| way == "pass-through") {
+            return Self::start_passed().await;
+        }
         Self::start_with(|_| {}).await
+    }
+
+    /// Starts it; callers' TLS ends at its agent.
+    pub(crate) async fn start_passed() -> Self {
+        let mut site = Self::start_by(&direct_host(), World::pass_through).await;
+        site.passed = true;
+        site
     }
 
     /// Starts it with a line between agent and relay that can be cut.
@@ -42,16 +54,20 @@ impl OddSite {
         world.edit_relay(&from, &to);
         *cutter = Some(line);
         Self::allow(&world);
-        Self::run(odd, world).await
+        Self::run(odd, world, &host()).await
     }
 
     /// Starts it with changes to the files.
     pub(crate) async fn start_with(change: impl FnOnce(&World)) -> Self {
+        Self::start_by(&host(), change).await
+    }
+
+    async fn start_by(host: &str, change: impl FnOnce(&World)) -> Self {
         let odd = Odd::start().await;
         let world = World::new(&odd.url());
         Self::allow(&world);
         change(&world);
-        Self::run(odd, world).await
+        Self::run(odd, world, host).await
     }
 
     /// Lets the tests' calls pass.
@@ -69,10 +85,10 @@ impl OddSite {
         );
     }
 
-    async fn run(odd: Odd, world: World) -> Self {
+    async fn run(odd: Odd, world: World, host: &str) -> Self {
         let running = Running::start(world).await;
-        let door = Door::new(&running.world.authority.file, running.world.port, &running.key);
-        let site = Self { odd, running, door };
+        let door = Door::new(&running.world.authority.file, running.world.port, &running.key).by(host);
+        let site = Self { odd, running, door, passed: false };
         let ready = async || site.get(Version::One, "ready").await.is_ok_and(|answer| answer.status == 200);
         eventually("the first call passes", Duration::from_secs(20), ready).await;
         site

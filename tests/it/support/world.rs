@@ -17,6 +17,16 @@ pub(crate) fn host() -> String {
     format!("{SITE}.{ZONE}")
 }
 
+/// The operator's zone for names whose TLS ends at the agent.
+pub(crate) const DIRECT: &str = "direct.relay.localhost";
+/// A name of the customer's own, for the same.
+pub(crate) const CUSTOMER: &str = "jira.acme.example";
+
+/// The site's name in the operator's zone.
+pub(crate) fn direct_host() -> String {
+    format!("{SITE}.{DIRECT}")
+}
+
 /// Files and ports of one relay and one agent.
 pub(crate) struct World {
     folder: tempfile::TempDir,
@@ -103,6 +113,21 @@ as = {{ service = "reader" }}
         );
         std::fs::write(&agent_config, agent).unwrap();
         Self { folder, authority, port, operator_port, relay_config, agent_config }
+    }
+
+    /// Lets the site's TLS end at its agent, for the operator's name and the customer's, with one certificate. The
+    /// customer's name must be added at the running relay.
+    pub(crate) fn pass_through(&self) {
+        let (chain, key) = self.authority.issue("direct", &[&direct_host(), CUSTOMER]);
+        self.edit_relay("[operator]", &format!("[pass-through]\nzone = \"{DIRECT}\"\n\n[operator]"));
+        let table = format!(
+            "[pass-through]\ncustomer-names = [\"{CUSTOMER}\"]\noperator-names = [\"{}\"]\n\
+             certificate = \"{}\"\nprivate-key = \"{}\"\n\n[admin]",
+            direct_host(),
+            text(&chain),
+            text(&key),
+        );
+        self.edit_agent("[admin]", &table);
     }
 
     /// Its folder, gone with it.

@@ -114,7 +114,8 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, HeaderFault> {
     text.parse().map(Some).map_err(|_| HeaderFault::Length)
 }
 
-fn takes_trailers(headers: &HeaderMap) -> bool {
+/// Whether whoever asks takes trailers.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|word| {
             let word = word.split(|byte| *byte == b';').next().unwrap_or_default();

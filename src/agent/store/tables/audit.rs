@@ -1,5 +1,7 @@
 //! The audit's blocks of records, and the signed heads that stand for what is not there any more.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::agent::store::{Store, StoreFault};
@@ -64,7 +66,7 @@ pub struct AuditEnd {
 pub struct AuditSize {
     /// Records.
     pub records: u64,
-    /// Bytes of them.
+    /// Bytes that they take, compressed.
     pub bytes: u64,
     /// The earliest time; 0 if there is none.
     pub since: i64,
@@ -94,13 +96,14 @@ impl Store {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
             for block in &blocks {
+                let packed = pack(&block.bytes);
                 insert.execute(params![
                     signed(block.first),
                     signed(block.count),
                     block.first_time,
                     block.last_time,
-                    signed(block.bytes.len() as u64),
-                    block.bytes,
+                    signed(packed.len() as u64),
+                    packed,
                     block.marks,
                     block.head.0
                 ])?;
@@ -271,10 +274,26 @@ fn read(row: &Row<'_>) -> Result<AuditBlock, StoreFault> {
         count: unsigned(row.get(1)?),
         first_time: row.get(2)?,
         last_time: row.get(3)?,
-        bytes: row.get(4)?,
+        bytes: unpack(row.get(4)?),
         marks: row.get(5)?,
         head: ChainHead(row.get(6)?),
     })
+}
+
+/// Compressed (LZ4) behind [`PACKED`], where that makes it smaller.
+fn pack(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut packed = vec![PACKED];
+    packed.extend_from_slice(&lz4_flex::block::compress_prepend_size(bytes));
+    if packed.len() < bytes.len() { Cow::Owned(packed) } else { Cow::Borrowed(bytes) }
+}
+
+/// What does not unpack is given as it is: then no record of it is as it was written, and `audit verify` says so.
+fn unpack(bytes: Vec<u8>) -> Vec<u8> {
+    let unpacked = bytes.split_first().filter(|(mark, _)| **mark == PACKED).and_then(|(_, packed)| {
+        let (length, rest) = lz4_flex::block::uncompressed_size(packed).ok()?;
+        (length <= UNPACKED_AT_MOST).then(|| lz4_flex::block::decompress(rest, length).ok())?
+    });
+    unpacked.unwrap_or(bytes)
 }
 
 fn head(connection: &Connection, kind: HeadKind) -> Result<Option<KeptHead>, StoreFault> {
@@ -324,6 +343,42 @@ impl HeadKind {
         match self {
             Self::Checkpoint => "checkpoint",
             Self::Anchor => "anchor",
+        }
+    }
+}
+
+/// Begins what is compressed. A record begins with a brace.
+const PACKED: u8 = 1;
+/// A block is some 64 KB, or one record.
+const UNPACKED_AT_MOST: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_smaller_and_comes_back() {
+        let record =
+            br#"{"n":1,"time":"2026-01-01T00:00:00.000Z","event":"call","method":"GET","path":"/rest"}"#;
+        let block = record.repeat(100);
+        let packed = pack(&block);
+        assert!(packed.len() * 8 < block.len(), "{}", packed.len());
+        assert_eq!(unpack(packed.into_owned()), block);
+        for small in [&b""[..], b"{", b"{}\n{}"] {
+            assert_eq!(pack(small), small);
+            assert_eq!(unpack(small.to_vec()), small);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_given_as_it_is() {
+        let packed = pack(&[b'x'; 1000]).into_owned();
+        let mut longer = packed.clone();
+        longer[1..5].copy_from_slice(&u32::MAX.to_le_bytes());
+        let mut other = packed.clone();
+        other[1] ^= 8;
+        for damaged in [longer, other, packed[..4].to_vec(), vec![PACKED]] {
+            assert_eq!(unpack(damaged.clone()), damaged);
         }
     }
 }

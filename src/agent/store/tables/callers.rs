@@ -1,4 +1,4 @@
-//! The programs that may call this site, and the hashes of their keys.
+//! The programs that may call this site, and what their keys are judged by.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use rusqlite::params;
 use crate::agent::store::{Store, StoreFault};
 use crate::common::ids::CallerName;
 use crate::identity::api_key::{ApiKeyHash, ApiKeyId};
+use crate::identity::keys::PublicKey;
 use crate::sqlite::{signed, unsigned};
 
 /// A key of a caller's.
@@ -14,12 +15,21 @@ use crate::sqlite::{signed, unsigned};
 pub struct StoredKey {
     /// Its public part.
     pub id: ApiKeyId,
-    /// What it is compared with.
-    pub hash: ApiKeyHash,
+    /// What a call is judged by.
+    pub proof: Proof,
     /// When it was made, in seconds since 1970.
     pub created: u64,
     /// When it stops working.
     pub expires: Option<u64>,
+}
+
+/// What proves that a call is made with a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof {
+    /// Its secret, compared by its hash.
+    Secret(ApiKeyHash),
+    /// A signature that this key made.
+    Signature(PublicKey),
 }
 
 /// All callers, each with its keys, the oldest first.
@@ -36,17 +46,24 @@ impl Store {
                 callers.insert(name?.parse().map_err(|_| corrupt.clone())?, Vec::new());
             }
             let mut keys = session.connection().prepare(
-                "SELECT caller, id, hash, created, expires FROM caller_keys ORDER BY caller, place",
+                "SELECT caller, id, hash, public_key, created, expires FROM caller_keys ORDER BY caller, place",
             )?;
             let mut rows = keys.query([])?;
             while let Some(row) = rows.next()? {
                 let (caller, id): (String, String) = (row.get(0)?, row.get(1)?);
                 let caller: CallerName = caller.parse().map_err(|_| corrupt.clone())?;
+                let proof = match (row.get::<_, Option<_>>(2)?, row.get::<_, Option<[u8; 32]>>(3)?) {
+                    (Some(hash), None) => Proof::Secret(ApiKeyHash::from_bytes(hash)),
+                    (None, Some(key)) => {
+                        Proof::Signature(PublicKey::from_slice(&key).map_err(|_| corrupt.clone())?)
+                    }
+                    _ => return Err(corrupt),
+                };
                 let key = StoredKey {
                     id: id.parse().map_err(|_| corrupt.clone())?,
-                    hash: ApiKeyHash::from_bytes(row.get(2)?),
-                    created: unsigned(row.get(3)?),
-                    expires: row.get::<_, Option<i64>>(4)?.map(unsigned),
+                    proof,
+                    created: unsigned(row.get(4)?),
+                    expires: row.get::<_, Option<i64>>(5)?.map(unsigned),
                 };
                 callers.get_mut(&caller).ok_or(corrupt.clone())?.push(key);
             }
@@ -68,13 +85,18 @@ impl Store {
             let Some(keys) = keys else { return Ok(()) };
             connection.execute("INSERT INTO callers (name) VALUES (?1)", [name.as_str()])?;
             for (place, key) in keys.iter().enumerate() {
+                let (hash, public) = match &key.proof {
+                    Proof::Secret(hash) => (Some(hash.as_bytes()), None),
+                    Proof::Signature(key) => (None, Some(key.as_bytes())),
+                };
                 connection.execute(
-                    "INSERT INTO caller_keys (id, caller, hash, created, expires, place)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO caller_keys (id, caller, hash, public_key, created, expires, place)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                     params![
                         key.id.as_str(),
                         name.as_str(),
-                        key.hash.as_bytes(),
+                        hash,
+                        public,
                         signed(key.created),
                         key.expires.map(signed),
                         signed(place as u64)

@@ -1,5 +1,6 @@
 //! One file a table, or a family of them: typed rows in, typed rows out.
 
+pub mod acme;
 pub mod audit;
 pub mod callers;
 pub mod idempotency;
@@ -7,4 +8,5 @@ pub mod identity;
 pub mod joins;
 pub mod links;
 pub mod mappings;
+pub mod nonces;
 pub mod services;

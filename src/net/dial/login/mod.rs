@@ -74,6 +74,12 @@ pub enum LoginFault {
         /// What to do.
         hint: &'static str,
     },
+    /// It asks for a login, and does not go on with it.
+    #[error("asks for a login by {} (407), and does not go on with the one that it is offered: ask whoever runs it, or try another proxy-login", scheme.as_str())]
+    Unheeded {
+        /// Which kind of login.
+        scheme: Scheme,
+    },
     /// Its part of the login makes no sense.
     #[error("sent a {} message that {what}: ask whoever runs it, or try another proxy-login", scheme.as_str())]
     Challenge {

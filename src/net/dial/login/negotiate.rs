@@ -42,7 +42,9 @@ impl Kerberos {
         let (name, password) = self.pair.expose().split_once(':').unwrap_or((self.pair.expose(), ""));
         // The account's own name, in that realm; not another name for it that only a Windows domain can look up.
         let username = name.rsplit_once('@').and_then(|(user, realm)| {
-            Username::new_down_level_logon_name(user, realm).ok().filter(|_| !user.is_empty() && !realm.is_empty())
+            Username::new_down_level_logon_name(user, realm)
+                .ok()
+                .filter(|_| !user.is_empty() && !realm.is_empty())
         });
         let username = username.ok_or_else(|| {
             self.no_ticket("proxy-credentials must be user@REALM:password for Kerberos".to_owned())

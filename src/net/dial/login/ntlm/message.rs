@@ -65,7 +65,8 @@ impl ServerChallenge {
         let flags = u32_at(bytes, 20).ok_or(short)?;
         let nonce = array(bytes, 24).ok_or(short)?;
         // Old servers have something else in its place, whatever the flag says.
-        let target_info = target_info(bytes).filter(|_| flags & TARGET_INFO != 0).unwrap_or_default().to_vec();
+        let target_info =
+            target_info(bytes).filter(|_| flags & TARGET_INFO != 0).unwrap_or_default().to_vec();
         Ok(Self { flags, nonce, target_info })
     }
 }
@@ -338,7 +339,10 @@ mod tests {
         assert!(ServerChallenge::read(&whole).is_ok());
         for cut in 0..whole.len() {
             let read = ServerChallenge::read(&whole[..cut]);
-            assert!(if cut < 32 { read.is_err() } else { read.is_ok_and(|old| old.target_info.is_empty()) }, "{cut}");
+            assert!(
+                if cut < 32 { read.is_err() } else { read.is_ok_and(|old| old.target_info.is_empty()) },
+                "{cut}"
+            );
         }
         assert!(ServerChallenge::read(&negotiate()).is_err());
     }

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 /// Fails with `TimedOut` once a write has waited for `patience`.
 #[derive(Debug)]
-pub(super) struct Watched<T> {
+pub struct Watched<T> {
     inner: T,
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
@@ -26,11 +26,11 @@ pub(super) struct Watched<T> {
 /// What a connection that ends owes a caller who is still sending. Closed with bytes unread, a socket is reset, and
 /// the reset can overtake the answer (RFC 9112, section 9.6).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Linger(Arc<AtomicBool>);
+pub struct Linger(Arc<AtomicBool>);
 
 impl Linger {
     /// Take what still comes, and forget it, for a while after the last answer.
-    pub(super) fn ask(&self) {
+    pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -47,12 +47,12 @@ enum End {
 
 impl<T> Watched<T> {
     /// Watches `inner`.
-    pub(super) fn new(inner: T, patience: Duration, linger: Linger) -> Self {
+    pub fn new(inner: T, patience: Duration, linger: Linger) -> Self {
         Self { inner, patience, waiting: None, linger, end: End::Open }
     }
 
     /// The socket alone again.
-    pub(super) fn into_inner(self) -> T {
+    pub fn into_inner(self) -> T {
         self.inner
     }
 

@@ -15,11 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use crate::common::clock::Clock;
-use crate::net::tunnel::TunnelBody;
 
 /// Why a caller's body can't go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UploadFault {
+pub enum UploadFault {
     /// More bytes than allowed.
     #[error("the body is larger than allowed")]
     TooLarge,
@@ -31,9 +30,9 @@ pub(super) enum UploadFault {
     Broken,
 }
 
-/// What the call knows of its upload while the tunnel reads it.
+/// What the call knows of its upload while somebody else reads it.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub struct Upload {
     clock: Clock,
     begun: Instant,
     moved: AtomicU64,
@@ -44,7 +43,7 @@ pub(super) struct Upload {
 
 impl Upload {
     /// A fresh one.
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
+    pub fn new(clock: Clock) -> Arc<Self> {
         let begun = clock.now();
         Arc::new(Self {
             clock,
@@ -57,13 +56,13 @@ impl Upload {
     }
 
     /// How long ago a byte moved, or the call began.
-    pub(super) fn still_for(&self) -> Duration {
+    pub fn still_for(&self) -> Duration {
         let since = self.clock.now().saturating_duration_since(self.begun);
         since.saturating_sub(Duration::from_millis(self.moved.load(Ordering::Relaxed)))
     }
 
     /// Resolves once the upload has failed; never if it does not.
-    pub(super) async fn failed(&self) -> UploadFault {
+    pub async fn failed(&self) -> UploadFault {
         loop {
             let mut failed = std::pin::pin!(self.failed.notified());
             failed.as_mut().enable();
@@ -75,12 +74,12 @@ impl Upload {
     }
 
     /// Whether it has failed.
-    pub(super) fn fault(&self) -> Option<UploadFault> {
+    pub fn fault(&self) -> Option<UploadFault> {
         self.fault.get().copied()
     }
 
     /// Whether the whole body was taken off the connection.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
@@ -96,8 +95,8 @@ impl Upload {
     }
 }
 
-/// A caller's body on its way into the tunnel.
-pub(super) struct CallerBody {
+/// A caller's body on its way.
+pub struct CallerBody {
     inner: Incoming,
     /// It came in HTTP/2, where its end is known apart from its last bytes.
     http2: bool,
@@ -109,13 +108,7 @@ pub(super) struct CallerBody {
 
 impl CallerBody {
     /// At most `limit` bytes, and no silence longer than `patience` while somebody reads.
-    pub(super) fn new(
-        inner: Incoming,
-        http2: bool,
-        limit: u64,
-        patience: Duration,
-        upload: Arc<Upload>,
-    ) -> Self {
+    pub fn new(inner: Incoming, http2: bool, limit: u64, patience: Duration, upload: Arc<Upload>) -> Self {
         Self { inner, http2, left: limit, patience, silence: None, upload }
     }
 }
@@ -185,23 +178,23 @@ impl Drop for CallerBody {
 }
 
 /// What a caller gets: an answer of the site, or a document of ours.
-pub(super) enum AnswerBody {
+pub enum AnswerBody<B> {
     /// Of ours.
     Own(Full<Bytes>),
     /// Of the site.
-    Site(SiteBody),
+    Site(SiteBody<B>),
 }
 
 /// An answer's body that broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the answer broke off: {0}")]
-pub(super) struct AnswerFault(String);
+pub struct AnswerFault(String);
 
 /// A site's answer on its way to the caller. It holds whatever must last as long as the call.
-pub(super) struct SiteBody(Arc<Mutex<Option<Running>>>);
+pub struct SiteBody<B>(Arc<Mutex<Option<Running<B>>>>);
 
-struct Running {
-    body: TunnelBody,
+struct Running<B> {
+    body: B,
     moved: Instant,
     clock: Clock,
     waker: Option<Waker>,
@@ -212,12 +205,19 @@ struct Running {
 
 /// The answers of one connection. Neither HTTP/1.1 nor HTTP/2 asks a body for more while the caller takes nothing,
 /// so somebody outside must look for those that stand still.
-#[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<Vec<Weak<Mutex<Option<Running>>>>>);
+pub struct Answers<B>(Mutex<Vec<Watching<B>>>);
 
-impl Answers {
+type Watching<B> = Weak<Mutex<Option<Running<B>>>>;
+
+impl<B> Default for Answers<B> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<B> Answers<B> {
     /// An answer's body, watched from now on. `held` is dropped with it.
-    pub(super) fn watch(&self, body: TunnelBody, clock: Clock, held: Box<dyn Send + Sync>) -> AnswerBody {
+    pub fn watch(&self, body: B, clock: Clock, held: Box<dyn Send + Sync>) -> AnswerBody<B> {
         let running = Running { body, moved: clock.now(), clock, waker: None, broken: None, _held: held };
         let running = Arc::new(Mutex::new(Some(running)));
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +230,7 @@ impl Answers {
     }
 
     /// Cuts off every answer of which nothing moved for `patience`; says how many answers there are.
-    pub(super) fn sweep(&self, patience: Duration) -> usize {
+    pub fn sweep(&self, patience: Duration) -> usize {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|weak| weak.strong_count() > 0);
         let still: Vec<_> = list.iter().filter_map(Weak::upgrade).collect();
@@ -255,7 +255,11 @@ impl Answers {
     }
 }
 
-impl Body for AnswerBody {
+impl<B> Body for AnswerBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
     type Data = Bytes;
     type Error = AnswerFault;
 
@@ -315,7 +319,7 @@ impl Body for AnswerBody {
     }
 }
 
-impl From<Bytes> for AnswerBody {
+impl<B> From<Bytes> for AnswerBody<B> {
     fn from(bytes: Bytes) -> Self {
         Self::Own(Full::new(bytes))
     }

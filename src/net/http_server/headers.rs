@@ -1,9 +1,11 @@
-//! Which header fields go through. Pure. What the site lets pass is decided at the agent; `docs/headers.md` has both.
+//! Which header fields go further than the connection they came on. Pure. What the site lets pass is decided by the
+//! agent's own lists; `docs/headers.md` has both.
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALT_SVC, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 
 /// What speaks of one connection only (RFC 9110, section 7.6.1).
@@ -18,12 +20,26 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 /// What of a request goes no further: two of these travel as fields of the tunnel's own.
 const REQUEST_ENDS: [HeaderName; 3] = [HOST, EXPECT, PROXY_AUTHORIZATION];
-/// What of an answer goes no further: no cookies.
-const ANSWER_ENDS: [HeaderName; 3] = [PROXY_AUTHENTICATE, SET_COOKIE, HeaderName::from_static("set-cookie2")];
+/// What of an answer goes no further: no cookies, and nothing that a browser would take as said for a whole origin or domain,
+/// which here is not the application's.
+const ANSWER_ENDS: [HeaderName; 10] = [
+    PROXY_AUTHENTICATE,
+    SET_COOKIE,
+    HeaderName::from_static("set-cookie2"),
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+];
+/// Nor may pages of elsewhere read it.
+const CORS: &str = "access-control-";
 
-/// A request's fields as they go to the agent: without hop-by-hop ones, and without `Host` and `Expect`, which
-/// travel as fields of the tunnel's own.
-pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
+/// A request's fields as they go on: without hop-by-hop ones, and without `Host` and `Expect`, which travel beside
+/// them.
+pub fn request(mut headers: HeaderMap) -> HeaderMap {
     let trailers = wants_trailers(&headers);
     strip(&mut headers, &REQUEST_ENDS);
     if trailers {
@@ -32,22 +48,26 @@ pub(super) fn request(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-/// An answer's fields as they go to the caller. What comes from a site must not act as a page of the relay's own
-/// domain: no cookies, no guessing of types, no scripts.
-pub(super) fn answer(headers: &mut HeaderMap) {
+/// An answer's fields as they go to the caller. What comes from an application must not act as a page of the domain it is
+/// reached by: no cookies, no guessing of types, no scripts.
+pub fn answer(headers: &mut HeaderMap) {
     strip(headers, &ANSWER_ENDS);
+    let cors: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with(CORS)).cloned().collect();
+    for name in cors {
+        headers.remove(name);
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Beside the site's own policy: a browser obeys both.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
 }
 
 /// Whether a request asks for another protocol (RFC 9110, section 7.8).
-pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE) || connection_names(headers).any(|name| name == UPGRADE)
 }
 
 /// Whether the caller holds its body back until it is asked for (RFC 9110, section 10.1.1).
-pub(super) fn holds_body(headers: &HeaderMap) -> bool {
+pub fn holds_body(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 

@@ -1,0 +1,5 @@
+//! TLS that passes the relay unopened and ends at the agent: real relay, real agent, real TLS clients.
+
+mod calls;
+mod edges;
+mod site;

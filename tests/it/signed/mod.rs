@@ -1,0 +1,4 @@
+//! Signed callers: real relay and agent, and a front whose relay may say anything.
+
+pub(crate) mod signer;
+mod way;
