@@ -7,6 +7,7 @@
 mod acme;
 mod audit;
 mod check;
+mod egress;
 mod hints;
 mod issuer;
 mod oauth;
@@ -61,6 +62,8 @@ pub struct Config {
     pub store: store::Store,
     /// `[audit]`.
     pub audit: super::audit::Settings,
+    /// `[egress]`.
+    pub egress: super::egress::Settings,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -175,6 +178,8 @@ impl Config {
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
         let store = store::store(top.table("store"));
         let audit = audit::audit(top.table("audit"));
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let egress = egress::egress(top.table("egress"), has_proxy);
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
@@ -199,6 +204,7 @@ impl Config {
             state,
             store,
             audit,
+            egress,
             admin_socket,
             metrics,
             pages,
