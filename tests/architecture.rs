@@ -56,6 +56,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::credentials",
             "agent::egress",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pass_through",
@@ -94,6 +95,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pause",
@@ -113,6 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::issuers",
             "agent::run",
             "agent::store",
             "agent::upstream",
@@ -125,6 +128,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::issuers", &["agent::egress"]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),

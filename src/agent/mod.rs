@@ -19,6 +19,7 @@ pub mod enrol;
 pub mod front;
 pub mod house;
 pub mod idempotency;
+pub mod issuers;
 pub mod links;
 pub mod live;
 pub mod mapping;

@@ -13,4 +13,5 @@ pub mod pace;
 pub mod problem;
 pub mod report;
 pub mod secret;
+pub mod strict_json;
 pub mod tasks;

@@ -22,6 +22,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod hostile;
+mod issuers;
 mod keys;
 mod links;
 mod mapping;

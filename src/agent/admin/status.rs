@@ -40,6 +40,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// How many callers have a key.
     pub callers: usize,
+    /// Whose tokens are taken.
+    #[serde(default)]
+    pub issuers: Vec<IssuerStatus>,
     /// The calls that are remembered by their `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyStatus,
@@ -204,6 +207,37 @@ pub struct NodeStatus {
     pub detail: Option<String>,
 }
 
+/// About one issuer of tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it calls itself.
+    pub issuer: String,
+    /// Whether its tokens can be checked now.
+    pub usable: bool,
+    /// How many of its keys are known.
+    pub keys: usize,
+    /// Keys of its set that are not used, and why.
+    pub ignored: Vec<String>,
+    /// When its keys were fetched, RFC 3339.
+    pub fetched: Option<String>,
+    /// How many seconds ago.
+    pub age_seconds: Option<u64>,
+    /// Why its keys could not be fetched the last time.
+    pub error: Option<String>,
+    /// Tokens whose signature was verified since the start.
+    pub verified: u64,
+    /// Tokens that were known from before.
+    pub remembered: u64,
+    /// Tokens that were refused.
+    pub refused: u64,
+    /// How often its keys were asked for.
+    pub fetches: u64,
+    /// How often that failed.
+    pub failed_fetches: u64,
+}
+
 /// About the policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyStatus {
@@ -289,6 +323,9 @@ impl Status {
         for UnreachedStatus { host: _, since, why } in unreached {
             line(format_args!("         NOT REACHED, {since}: {why}"));
         }
+        for issuer in &self.issuers {
+            line(format_args!("{}", issuer.text()));
+        }
         let known = &self.idempotency;
         if known.keys > 0 {
             let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
@@ -337,6 +374,34 @@ impl Status {
             ));
         }
         text
+    }
+}
+
+impl IssuerStatus {
+    fn text(&self) -> String {
+        let Self { name, keys, age_seconds, error, .. } = self;
+        let mut text = match (self.usable, age_seconds) {
+            (true, Some(age)) => format!("Issuer   {name}  {keys} keys, fetched {} ago", spoken(*age)),
+            _ => format!("Issuer   {name}  NO KEYS: calls with its tokens are refused"),
+        };
+        if let Some(error) = error {
+            let _ = write!(text, "\n         they can't be fetched now: {error}");
+        }
+        for ignored in self.ignored.iter().take(MAX_IGNORED) {
+            let _ = write!(text, "\n         not used: {ignored}");
+        }
+        text
+    }
+}
+
+/// More keys that are not used than a person reads.
+const MAX_IGNORED: usize = 3;
+
+fn spoken(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} m", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
     }
 }
 
@@ -462,6 +527,18 @@ mod tests {
             }],
             policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
+            issuers: vec![
+                IssuerStatus {
+                    name: "entra".to_owned(),
+                    usable: true,
+                    keys: 6,
+                    age_seconds: Some(7300),
+                    error: Some("no route".to_owned()),
+                    ignored: vec!["key “x”: weak".to_owned()],
+                    ..IssuerStatus::default()
+                },
+                IssuerStatus { name: "own".to_owned(), ..IssuerStatus::default() },
+            ],
             idempotency: IdempotencyStatus {
                 keys: 2,
                 max_keys: 100,
@@ -501,6 +578,10 @@ mod tests {
             "http://127.0.0.1:8080  down (connection refused)",
             "Egress   relay, 2 connections, 17 B today",
             "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
+            "Issuer   entra  6 keys, fetched 2 h ago",
+            "they can't be fetched now: no route",
+            "not used: key “x”: weak",
+            "Issuer   own  NO KEYS",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

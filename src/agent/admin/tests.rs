@@ -58,6 +58,7 @@ impl House for Doll {
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
+            issuers: Vec::new(),
             idempotency: IdempotencyStatus::default(),
             store: StoreStatus::default(),
             audit: AuditStatus::default(),

@@ -23,6 +23,9 @@ pub struct Finding {
     /// What is wrong with it and what to do; nothing where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What is not wrong and may not be meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Config {
@@ -30,7 +33,7 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |subject: String, result: Result<(), String>| {
-            findings.push(Finding { subject, fault: result.err() });
+            findings.push(Finding { subject, fault: result.err(), hint: None });
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
@@ -72,6 +75,11 @@ impl Config {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
             }
         }
+        for issuer in &self.issuers {
+            if let Some(path) = &issuer.ca_file {
+                found(format!("issuer {} ca-file", issuer.name), certificates(path));
+            }
+        }
         for (name, link) in &self.oauth {
             let read = link.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("upstream {name} oauth client-secret"), read);
@@ -90,6 +98,8 @@ impl Config {
             let read = service.read(&StoredSecrets::default()).map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);
         }
+        let hint = |hint| Finding { subject: "policy".to_owned(), fault: None, hint: Some(hint) };
+        findings.extend(self.hints().into_iter().map(hint));
         findings
     }
 }

@@ -8,6 +8,8 @@ mod acme;
 mod audit;
 mod check;
 mod egress;
+mod hints;
+mod issuer;
 mod oauth;
 mod pages;
 mod pass_through;
@@ -29,6 +31,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::issuers;
 use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
@@ -83,6 +86,8 @@ pub struct Config {
     pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
+    /// `[issuer.NAME]`: whose tokens are taken, in the file's order.
+    pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[signed]`.
@@ -173,6 +178,8 @@ impl Config {
         let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
@@ -199,6 +206,7 @@ impl Config {
             services,
             client_credentials,
             callers,
+            issuers,
             idempotency,
             signed,
             policy: Arc::new(policy),

@@ -85,6 +85,10 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     assert_eq!((open.services, open.callers), (given.services, given.callers));
+    let entra = &open.issuers[0];
+    assert_eq!((open.issuers.len(), given.issuers.len()), (2, 0));
+    assert_eq!(entra.limits, issuers::config::Limits::default());
+    assert_eq!((entra.expected.skew, entra.algorithms.len()), (Duration::from_secs(60), 2));
     assert_eq!(open.idempotency, given.idempotency);
     assert_eq!(given.idempotency, idempotency::Limits::default());
     assert_eq!((open.audit, given.audit), (given.audit, crate::agent::audit::Settings::default()));
@@ -117,6 +121,7 @@ fn the_example_names_every_key() {
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("client credentials", "[service.x.client-credentials]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("issuer", "[issuer.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("pages", "[pages]\nqqqqqqqq = 1"),
         ("pass-through", "[pass-through]\nqqqqqqqq = 1"),

@@ -60,7 +60,7 @@ pub(super) async fn identify(
     head.headers = covered.headers;
     let signed = Signed { digests: covered.digests, key_id: claim.key_id, binding: covered.binding };
     let trust = Trust { is_signed: true, ..arrival.way.trust() };
-    Ok(Identified { caller, trust, person: None, signed: Some(signed) })
+    Ok(Identified { caller, trust, person: None, issuer: None, signed: Some(signed) })
 }
 
 /// A body that is not the one that was signed; nothing of it was sent.

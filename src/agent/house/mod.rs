@@ -19,8 +19,8 @@ use super::admin::credentials::CredentialDesk;
 use super::admin::egress::EgressDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, OuterStatus, PolicyStatus, ProcessStatus,
-    RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, IssuerStatus, NodeStatus, OuterStatus, PolicyStatus,
+    ProcessStatus, RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -30,6 +30,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::issuers::IssuerReport;
 use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
@@ -122,6 +123,7 @@ impl House for Running {
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            issuers: site.issuers.reports().into_iter().map(issuer).collect(),
             idempotency: idempotency(self.ledger.usage()),
             store: StoreStatus {
                 resealing: self.store.is_resealing(),
@@ -240,6 +242,24 @@ impl House for Running {
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
+    }
+}
+
+fn issuer(report: IssuerReport) -> IssuerStatus {
+    IssuerStatus {
+        name: report.name,
+        issuer: report.issuer,
+        usable: report.usable,
+        keys: report.keys,
+        ignored: report.ignored,
+        fetched: report.fetched.map(stamp),
+        age_seconds: report.age.map(|age| age.as_secs()),
+        error: report.fault,
+        verified: report.verified,
+        remembered: report.remembered,
+        refused: report.refused,
+        fetches: report.fetches,
+        failed_fetches: report.failures,
     }
 }
 
