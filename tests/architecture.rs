@@ -115,6 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::egress",
             "agent::issuers",
             "agent::run",
             "agent::store",

@@ -1,6 +1,7 @@
 //! Puts pass-through together: where TLS ends, and where its certificates come from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::acme::Acme;
 use super::audit::Audit;
@@ -66,14 +67,19 @@ pub fn pass_through(
 }
 
 /// Orders certificates whenever they are due and an authority that comes for a name would reach this agent: it is
-/// connected, and of the site's agents the active one.
-pub fn keep_certificates(acme: &Acme, connection: &Arc<Connection>, tasks: &Tasks) {
-    let connection = connection.clone();
+/// connected for a moment already, and of the site's agents the active one.
+pub fn keep_certificates(acme: &Acme, connection: &Arc<Connection>, clock: &Clock, tasks: &Tasks) {
+    let (connection, clock) = (connection.clone(), clock.clone());
     let reached = move || {
+        let now = clock.wall();
+        let settled = |since| now.duration_since(since).is_ok_and(|connected| connected >= SETTLED);
         connection
             .snapshots()
             .iter()
-            .any(|tunnel| tunnel.since.is_some() && tunnel.standing == Some(Standing::Active))
+            .any(|tunnel| tunnel.since.is_some_and(settled) && tunnel.standing == Some(Standing::Active))
     };
     acme.start(reached, tasks);
 }
+
+/// An order is too dear for the first moments of a tunnel, in which others are replaced and standings change.
+const SETTLED: Duration = Duration::from_secs(2);

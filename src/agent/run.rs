@@ -169,7 +169,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let tunnels_up = connection.clone();
     egress.attach(announced.site.as_str(), move || tunnels_up.tunnels());
     if let Some(acme) = &acme {
-        passing::keep_certificates(acme, &connection, &tasks);
+        passing::keep_certificates(acme, &connection, &clock, &tasks);
     }
 
     let in_force = site.clone();

@@ -22,6 +22,7 @@ mod fidelity;
 mod handshake;
 mod hardening;
 mod hostile;
+mod inspected;
 mod issuers;
 mod keys;
 mod links;

@@ -318,13 +318,13 @@ impl Status {
         }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        for issuer in &self.issuers {
+            line(format_args!("{}", issuer.text()));
+        }
         let EgressStatus { way, connections, bytes_today, unreached } = &self.egress;
         line(format_args!("Egress   {way}, {connections} connections, {bytes_today} B today"));
         for UnreachedStatus { host: _, since, why } in unreached {
             line(format_args!("         NOT REACHED, {since}: {why}"));
-        }
-        for issuer in &self.issuers {
-            line(format_args!("{}", issuer.text()));
         }
         let known = &self.idempotency;
         if known.keys > 0 {
@@ -576,12 +576,12 @@ mod tests {
             "lost 2 times before; last at 2026-01-02T03:04:05Z, cut off",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
-            "Egress   relay, 2 connections, 17 B today",
-            "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
             "Issuer   entra  6 keys, fetched 2 h ago",
             "they can't be fetched now: no route",
             "not used: key “x”: weak",
             "Issuer   own  NO KEYS",
+            "Egress   relay, 2 connections, 17 B today",
+            "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

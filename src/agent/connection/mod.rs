@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod enrol;
 mod fault;
+mod look;
 pub mod open;
 mod outer;
 mod slot;
@@ -36,6 +37,7 @@ use slot::Slot;
 
 pub use calls::{Arrivals, Streams};
 pub use fault::ConnectFault;
+pub use look::{Inspection, look};
 pub use status::{Binding, Snapshot};
 
 /// What the agent says it is.

@@ -3,6 +3,8 @@
 //! A short one is held up to its end and signed in its head. A longer one, and one that may never end, is signed in
 //! trailers, where its caller takes these; else it passes unsigned, and proves nothing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -11,8 +13,8 @@ use http_body_util::BodyExt as _;
 
 use super::FrontBody;
 use super::signed::Signed;
-use crate::agent::proxy::{Seal, headers};
-use crate::agent::signed::Signing;
+use crate::agent::proxy::Seal;
+use crate::agent::signed::{LITTLE, Room, Signing};
 use crate::identity::signatures::{Binding, Hashing, SignedFields};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -26,8 +28,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn to(signed: &Signed, fields: &HeaderMap) -> Self {
-        Self { binding: signed.binding.clone(), takes_trailers: headers::takes_trailers(fields) }
+    pub(super) fn to(signed: &Signed) -> Self {
+        Self { binding: signed.binding.clone(), takes_trailers: signed.takes_trailers }
     }
 }
 
@@ -46,11 +48,12 @@ pub(super) async fn sign(
         return in_trailers(head, body, bound, signing);
     }
     let (mut bytes, mut hashing, mut trailers) = (Vec::new(), Hashing::own(), None);
+    let mut room = None;
     loop {
         match body.frame().await {
             None => break,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if data.len() > limit.saturating_sub(bytes.len()) => {
+                Ok(data) if !fits(&mut room, bytes.len() + data.len(), limit, signing).await => {
                     let begun = [Bytes::from(bytes), data].into_iter().filter(|piece| !piece.is_empty());
                     let begun = begun.map(|piece| Ok(Frame::data(piece))).collect();
                     return in_trailers(head, FrontBody::begun(begun, Some(body)), bound, signing);
@@ -75,7 +78,19 @@ pub(super) async fn sign(
         None => FrontBody::whole(bytes.into()),
         Some(trailers) => FrontBody::begun([Ok(Frame::data(bytes.into())), Ok(trailers)].into(), None),
     };
-    Response::from_parts(head, body)
+    Response::from_parts(head, body.keeping(room))
+}
+
+/// Whether so many bytes may be held. Beyond a few, it takes a place among those who hold much.
+async fn fits(room: &mut Option<Room>, length: usize, limit: usize, signing: &Signing) -> bool {
+    if length > limit {
+        return false;
+    }
+    if length > LITTLE && room.is_none() {
+        *room = signing.room(PATIENCE).await;
+        return room.is_some();
+    }
+    true
 }
 
 fn put(fields: &mut HeaderMap, signed: Option<SignedFields>) {
@@ -136,4 +151,6 @@ fn may_not_end(fields: &HeaderMap) -> bool {
     kind.get(..STREAM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(STREAM))
 }
 
+/// Rather unsigned than later.
+const PATIENCE: Duration = Duration::from_secs(5);
 const STREAM: &[u8] = b"text/event-stream";

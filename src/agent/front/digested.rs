@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::signed::mismatch;
+use crate::agent::signed::{LITTLE, Room, Signing};
 use crate::agent::upstream::{BoxError, WrongDigest};
-use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Fault, Problem};
 use crate::identity::signatures::{Digests, Hashing};
 
@@ -26,13 +26,14 @@ pub(super) struct Digested<B> {
     ready: VecDeque<Bytes>,
     /// What can't go on yet: it may be the last.
     held: Option<Bytes>,
+    _room: Option<Room>,
 }
 
-/// A body of up to `hold` bytes is read and judged here; a longer one on its way.
+/// A body of up to `hold` is read and judged here; a longer one on its way.
 pub(super) async fn judge<B>(
     request: Request<B>,
     digests: Digests,
-    hold: ByteSize,
+    signing: &Signing,
     patience: Duration,
 ) -> Result<Request<Digested<B>>, Problem>
 where
@@ -42,10 +43,16 @@ where
     let (head, body) = request.into_parts();
     let declared =
         head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let hashing = Some(digests.begin());
-    let mut body = Digested { body: Box::pin(body), digests, hashing, ready: VecDeque::new(), held: None };
-    if declared.is_none_or(|length: u64| length <= hold.0) {
-        let filled = tokio::time::timeout(patience, body.fill(hold.as_usize())).await;
+    // Where no place is free to hold much, a longer body is judged on its way.
+    let hold = signing.settings().hold;
+    let much = declared.is_none_or(|length: u64| length > LITTLE as u64) && hold.as_usize() > LITTLE;
+    let room = if much { signing.room(Duration::ZERO).await } else { None };
+    let hold = if much && room.is_none() { LITTLE as u64 } else { hold.0 };
+    let (hashing, body) = (Some(digests.begin()), Box::pin(body));
+    let mut body = Digested { body, digests, hashing, ready: VecDeque::new(), held: None, _room: room };
+    if declared.is_none_or(|length| length <= hold) {
+        let filled =
+            tokio::time::timeout(patience, body.fill(usize::try_from(hold).unwrap_or(usize::MAX))).await;
         filled.map_err(|_| {
             let text = format!("The body was not there within {patience:?}; nothing was sent.");
             Problem::new(Code::CallerTooSlow, text)

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header;
 use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -50,7 +50,6 @@ use super::signed::Signing;
 use super::upstream::BoxError;
 use crate::common::act_as::ActAs;
 use crate::common::ids::{CallerName, RequestId, UpstreamName};
-use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
 use answers::Bound;
@@ -157,21 +156,21 @@ impl Front {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         if path == route::WELL_KNOWN {
-            return well_known(request.method());
+            return route::well_known(request.method());
         }
         let site = self.site.load_full();
         if let (Some(step), Some(desk)) = (links::Step::of(path), &self.desk) {
             let at = links::At { desk, site: &site, audit: &self.audit, signing: self.signing.as_ref() };
             return Box::pin(step.take(at, request, arrival, bound)).await;
         }
-        let route =
-            route::split(path, &site.upstreams, arrival.is_host_form()).ok_or_else(|| nothing_here(path))?;
+        let route = route::split(path, &site.upstreams, arrival.is_host_form())
+            .ok_or_else(|| route::nothing_here(path))?;
         let path = CanonicalPath::parse(route.rest).map_err(super::policy::PathFault::problem)?;
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, &site, self.signing.as_ref()).await?;
         let Identified { caller, trust, person, issuer, signed } = identified;
-        *bound = signed.as_ref().map(|signed| Bound::to(signed, &parts.headers));
+        *bound = signed.as_ref().map(Bound::to);
         let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let options = site.options.get(&caller);
         let act_as = act_as::named(&parts.headers, &caller, options, person);
@@ -249,8 +248,8 @@ impl Front {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let hold = self.signing.as_ref().map_or(ByteSize(0), |signing| signing.settings().hold);
-        let judged = digested::judge(request, signed.digests, hold, patience).await;
+        let Some(signing) = &self.signing else { return Err(no_arrival()) };
+        let judged = digested::judge(request, signed.digests, signing, patience).await;
         match judged.and_then(|request| self.refuse_while_paused().map(|()| request)) {
             Ok(request) => self.send(sending, request).await,
             Err(problem) => {
@@ -374,31 +373,6 @@ fn refuse_upgrades<B>(request: &Request<B>) -> Result<(), Problem> {
         ));
     }
     Ok(())
-}
-
-fn well_known(method: &Method) -> Result<Response<FrontBody>, Problem> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Problem::new(Code::MethodRefused, "Use GET or HEAD here."));
-    }
-    let text = concat!(r#"{"software":"outhaul-agent","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
-    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from_static(text.as_bytes()) };
-    let mut response = Response::new(FrontBody::whole(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-fn nothing_here(path: &str) -> Problem {
-    let first: String = path.split('/').nth(1).unwrap_or("").chars().take(63).collect();
-    Problem::new(
-        Code::NotFound,
-        format!(
-            "“/{first}” is no application of this site. The first part of the path names one, as in /jira/rest/…; \
-             the site's administrator sets them as [upstream.NAME]."
-        ),
-    )
 }
 
 fn remembers_nothing() -> Problem {

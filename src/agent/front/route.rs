@@ -2,9 +2,15 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Response};
+
+use super::FrontBody;
 use crate::agent::policy::route;
 use crate::agent::proxy::Proxy;
 use crate::common::ids::UpstreamName;
+use crate::common::problem::{Code, Problem};
 
 /// The path `/.well-known/outhaul`: says who answers, and needs no key.
 pub(super) const WELL_KNOWN: &str = "/.well-known/outhaul";
@@ -28,6 +34,33 @@ pub(super) fn split<'a>(
     let contexts = contexts.map(|proxy| (proxy, proxy.upstream().config().base_url.path.as_str()));
     let split = route::split(path, |name| upstreams.get(name), contexts)?;
     Some(Route { proxy: split.to, mount: split.mount, rest: split.rest })
+}
+
+/// What stands there.
+pub(super) fn well_known(method: &Method) -> Result<Response<FrontBody>, Problem> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::new(Code::MethodRefused, "Use GET or HEAD here."));
+    }
+    let text = concat!(r#"{"software":"outhaul-agent","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    let body = if *method == Method::HEAD { Bytes::new() } else { Bytes::from_static(text.as_bytes()) };
+    let mut response = Response::new(FrontBody::whole(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// A path that leads to no upstream.
+pub(super) fn nothing_here(path: &str) -> Problem {
+    let first: String = path.split('/').nth(1).unwrap_or("").chars().take(63).collect();
+    Problem::new(
+        Code::NotFound,
+        format!(
+            "“/{first}” is no application of this site. The first part of the path names one, as in /jira/rest/…; \
+             the site's administrator sets them as [upstream.NAME]."
+        ),
+    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::caller::Identified;
 use super::{Arrival, Site};
 use crate::agent::callers::UnknownSigner;
 use crate::agent::policy::Trust;
+use crate::agent::proxy::headers;
 use crate::agent::signed::{Signing, wrong};
 use crate::common::problem::{Code, Problem};
 use crate::identity::signatures::{Binding, Claim, Digests, SignatureFault, Target};
@@ -19,10 +20,12 @@ pub(super) struct Signed {
     pub(super) key_id: String,
     /// What the answer is bound to.
     pub(super) binding: Binding,
+    /// The caller takes trailers, as whoever brought the call says.
+    pub(super) takes_trailers: bool,
 }
 
 /// The caller who signed a request, or the refusal. From here on the request has no field but those that were signed,
-/// and those that frame its body.
+/// and the length of its body.
 pub(super) async fn identify(
     head: &mut Parts,
     arrival: &Arrival,
@@ -57,8 +60,10 @@ pub(super) async fn identify(
         ),
     })?;
     signing.admit(&caller, &claim).await?;
+    let takes_trailers = headers::takes_trailers(&head.headers);
     head.headers = covered.headers;
-    let signed = Signed { digests: covered.digests, key_id: claim.key_id, binding: covered.binding };
+    let (digests, binding) = (covered.digests, covered.binding);
+    let signed = Signed { digests, key_id: claim.key_id, binding, takes_trailers };
     let trust = Trust { is_signed: true, ..arrival.way.trust() };
     Ok(Identified { caller, trust, person: None, issuer: None, signed: Some(signed) })
 }

@@ -21,6 +21,8 @@ pub struct FrontBody {
     kind: Kind,
     /// Counts the call until its answer is through.
     _under_way: Option<UnderWay>,
+    /// Kept until then too.
+    _kept: Option<Box<dyn Send + Sync>>,
     /// Its record, which is written when the answer is through.
     record: Option<Box<Recorded>>,
 }
@@ -107,9 +109,17 @@ impl FrontBody {
     }
 }
 
+impl FrontBody {
+    /// The same, which keeps something until it is dropped.
+    #[must_use]
+    pub fn keeping(self, kept: Option<impl Send + Sync + 'static>) -> Self {
+        Self { _kept: kept.map(|kept| Box::new(kept) as _), ..self }
+    }
+}
+
 impl From<Kind> for FrontBody {
     fn from(kind: Kind) -> Self {
-        Self { kind, _under_way: None, record: None }
+        Self { kind, _under_way: None, _kept: None, record: None }
     }
 }
 

@@ -10,9 +10,11 @@ mod settings;
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ring::digest::{SHA256, digest};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use settings::Settings;
 
@@ -36,9 +38,15 @@ struct Inner {
     store: Store,
     clock: Clock,
     memory: Mutex<Memory>,
+    /// Places for those that hold more than a little.
+    room: Arc<Semaphore>,
     /// When the store forgot what is over. Seconds since 1970.
     forgot: Mutex<u64>,
 }
+
+/// A place among those who hold more than [`LITTLE`]; given back when it is dropped.
+#[derive(Debug)]
+pub struct Room(#[expect(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit);
 
 impl Signing {
     /// Knows the nonces that the store knows. `agent` and `key` are who answers.
@@ -60,8 +68,15 @@ impl Signing {
             store,
             clock,
             memory: Mutex::new(memory),
+            room: Arc::new(Semaphore::new(PLACES)),
             forgot: Mutex::new(0),
         })))
+    }
+
+    /// A place to hold up to `hold` or `hold-answer` bytes; none where all are taken, and stay so.
+    pub async fn room(&self, patience: Duration) -> Option<Room> {
+        let place = Arc::clone(&self.0.room).acquire_owned();
+        tokio::time::timeout(patience, place).await.ok()?.ok().map(Room)
     }
 
     /// Other settings, from the next call on.
@@ -183,6 +198,10 @@ fn hashed(nonce: &str) -> memory::Hashed {
     short
 }
 
+/// So many bytes any call may hold.
+pub const LITTLE: usize = 64 << 10;
+/// So many calls hold more at once.
+const PLACES: usize = 64;
 /// Seconds.
 const FORGET_EVERY: u64 = 30;
 /// Seconds after which to try again where the store fails: somebody must mend it first.

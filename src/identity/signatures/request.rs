@@ -35,8 +35,6 @@ const AGENT: HeaderName = HeaderName::from_static("outhaul-agent");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const SIGNATURE: &str = "signature";
 const INPUT: &str = "signature-input";
-/// What frames the body or the connection passes uncovered; the digest speaks for the body.
-const FRAMING: [HeaderName; 2] = [header::CONTENT_LENGTH, header::TE];
 /// Never covered: they hold the signature itself, or speak of the connection.
 const NEVER: [&str; 6] = [SIGNATURE, INPUT, "connection", "te", "transfer-encoding", "trailer"];
 
@@ -71,7 +69,7 @@ enum Component {
 /// What a signature speaks of.
 #[derive(Debug)]
 pub struct Covered {
-    /// All that is left of the request's fields: those covered, each once, and what frames the body.
+    /// All that is left of the request's fields: those covered, each once, and the length of the body.
     pub headers: HeaderMap,
     /// What the body must be.
     pub digests: Digests,
@@ -166,11 +164,10 @@ impl Claim {
             }
             None => Digests::of_nothing(),
         };
-        for name in FRAMING {
-            if !left.contains_key(&name) {
-                for value in headers.get_all(&name) {
-                    left.append(name.clone(), value.clone());
-                }
+        // What frames the body passes uncovered; the digest speaks for the body.
+        if !left.contains_key(header::CONTENT_LENGTH) {
+            for value in headers.get_all(header::CONTENT_LENGTH) {
+                left.append(header::CONTENT_LENGTH, value.clone());
             }
         }
         let binding = Binding::new(&self.label, &self.signature, target)?;

@@ -43,6 +43,11 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// One that nobody used.
+pub(crate) fn nonce() -> String {
+    STANDARD.encode(rand::random::<[u8; 16]>())
+}
+
 pub(crate) fn sha256_field(body: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body)))
 }
@@ -90,7 +95,6 @@ impl Signer {
         }
         let derived = ["@method", "@target-uri"].map(str::to_owned);
         let components = derived.into_iter().chain(fields.iter().map(|(name, _)| name.clone())).collect();
-        let nonce: [u8; 16] = rand::random();
         Draft {
             method,
             scheme: "https".to_owned(),
@@ -101,7 +105,7 @@ impl Signer {
             components,
             created: now(),
             expires: now() + 120,
-            nonce: STANDARD.encode(nonce),
+            nonce: nonce(),
             key_id: self.key_id.clone(),
             label: "sig1".to_owned(),
         }
@@ -113,7 +117,7 @@ impl Signer {
         let mut base = String::new();
         for component in &draft.components {
             let value = draft.value(component);
-            let _ = write!(base, "\"{component}\": {value}\n");
+            let _ = writeln!(base, "\"{component}\": {value}");
         }
         let _ = write!(base, "\"@signature-params\": {parameters}");
         let signature = STANDARD.encode(self.pair.sign(base.as_bytes()));
@@ -173,7 +177,7 @@ impl Signer {
                 }
                 field => one(headers, field.trim_end_matches(";tr").trim_matches('"'))?,
             };
-            let _ = write!(base, "{component}: {value}\n");
+            let _ = writeln!(base, "{component}: {value}");
         }
         for must in
             ["\"@status\"", "\"@method\";req", "\"@target-uri\";req", "\"signature\";req;key=\"sig1\""]
