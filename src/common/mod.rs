@@ -5,9 +5,11 @@
 pub mod act_as;
 pub mod backoff;
 pub mod clock;
+pub mod host;
 pub mod host_name;
 pub mod ids;
 pub mod limits;
+pub mod pace;
 pub mod problem;
 pub mod report;
 pub mod secret;

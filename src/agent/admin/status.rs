@@ -28,6 +28,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The way to hosts on the internet.
+    #[serde(default)]
+    pub egress: EgressStatus,
     /// The names whose callers' TLS ends here.
     #[serde(default)]
     pub pass_through: PassThroughStatus,
@@ -154,6 +157,30 @@ pub struct OuterStatus {
     pub issuer: String,
     /// SHA-256 of the certificate, in hexadecimal.
     pub sha256: String,
+}
+
+/// About the way to hosts on the internet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EgressStatus {
+    /// `direct`, `relay` or `proxy`.
+    pub way: String,
+    /// Connections open now.
+    pub connections: u32,
+    /// Bytes both ways since midnight (UTC).
+    pub bytes_today: u64,
+    /// Hosts whose last connection did not come to be.
+    pub unreached: Vec<UnreachedStatus>,
+}
+
+/// A host that was not reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnreachedStatus {
+    /// Its name and port.
+    pub host: String,
+    /// When it was tried last, RFC 3339.
+    pub since: String,
+    /// Why not, and what to do.
+    pub why: String,
 }
 
 /// About one application.
@@ -293,6 +320,11 @@ impl Status {
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
         for issuer in &self.issuers {
             line(format_args!("{}", issuer.text()));
+        }
+        let EgressStatus { way, connections, bytes_today, unreached } = &self.egress;
+        line(format_args!("Egress   {way}, {connections} connections, {bytes_today} B today"));
+        for UnreachedStatus { host: _, since, why } in unreached {
+            line(format_args!("         NOT REACHED, {since}: {why}"));
         }
         let known = &self.idempotency;
         if known.keys > 0 {
@@ -472,6 +504,16 @@ mod tests {
                 agent: Some("x".to_owned()),
                 tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
+            egress: EgressStatus {
+                way: "relay".to_owned(),
+                connections: 2,
+                bytes_today: 17,
+                unreached: vec![UnreachedStatus {
+                    host: "login.example.com:443".to_owned(),
+                    since: "2026-01-02T03:04:05Z".to_owned(),
+                    why: "login.example.com:443 is not reached: it is down".to_owned(),
+                }],
+            },
             pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
@@ -538,6 +580,8 @@ mod tests {
             "they can't be fetched now: no route",
             "not used: key “x”: weak",
             "Issuer   own  NO KEYS",
+            "Egress   relay, 2 connections, 17 B today",
+            "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

@@ -8,6 +8,7 @@ use super::Config;
 use super::pass_through::uncovered;
 use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
+use crate::agent::egress::Settings;
 use crate::agent::links;
 use crate::agent::pass_through::{self, Files};
 use crate::agent::store::StoreKeyFault;
@@ -46,6 +47,7 @@ impl Config {
         if let Some(path) = &self.relay.ca_file {
             found("relay ca-file".to_owned(), certificates(path));
         }
+        found(egress(self), self.egress.ca_file.as_deref().map_or(Ok(()), certificates));
         if let Some(links::Files { certificate, key }) =
             self.pages.as_ref().and_then(|pages| pages.tls.as_ref())
         {
@@ -100,6 +102,14 @@ impl Config {
         findings.extend(self.hints().into_iter().map(hint));
         findings
     }
+}
+
+/// Which hosts the agent may reach, and how: for a person who asks what leaves this machine.
+fn egress(config: &Config) -> String {
+    let Settings { way, allow, .. } = &config.egress;
+    let hosts: Vec<String> = allow.iter().map(ToString::to_string).collect();
+    let to = if hosts.is_empty() { "hosts that other tables name".to_owned() } else { hosts.join(", ") };
+    format!("egress ({}, to {to})", way.as_str())
 }
 
 /// Each name must be in the certificate, else its callers refuse it.

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod daemon;
 mod finding;
+mod inspection;
 mod issuers;
 mod relay;
 mod store;

@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod credentials;
+mod egress;
 mod pass_through;
 mod store;
 
@@ -15,6 +16,7 @@ use http::StatusCode;
 use super::admin::audit::AuditDesk;
 use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
+use super::admin::egress::EgressDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
     AuditStatus, ConfigStatus, IdempotencyStatus, IssuerStatus, NodeStatus, OuterStatus, PolicyStatus,
@@ -47,6 +49,7 @@ use crate::net::local::Refused;
 pub use audit::AuditRoom;
 pub use certificates::CertificateRoom;
 pub use credentials::{CredentialRoom, View};
+pub use egress::EgressRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -81,6 +84,8 @@ pub struct Running {
     pub certificates: CertificateRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
+    /// The way to hosts on the internet.
+    pub egress: EgressRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -113,6 +118,7 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            egress: self.egress.status(),
             pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
@@ -224,6 +230,10 @@ impl House for Running {
 
     fn credentials(&self) -> &dyn CredentialDesk {
         &self.credentials
+    }
+
+    fn egress(&self) -> &dyn EgressDesk {
+        &self.egress
     }
 
     fn store(&self) -> &dyn StoreDesk {
