@@ -88,8 +88,7 @@ impl Connection {
         let mut slots = Vec::new();
         for number in 0..config.tunnels.max(1) {
             let shared = Arc::new(status::Shared::new(number));
-            let calls =
-                Calls::new(service.clone(), arrivals.clone(), &enrolment.site, tasks.clone());
+            let calls = Calls::new(service.clone(), arrivals.clone(), &enrolment.site, tasks.clone());
             let slot = Slot {
                 number,
                 boot,
