@@ -26,7 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The agent. Rooms named alone import no other room of it.
     ("agent", &["*"]),
     // What comes of an order is recorded.
-    ("agent::acme", &["agent::audit", "agent::store"]),
+    ("agent::acme", &["agent::audit", "agent::egress", "agent::store"]),
     // What is asked of these rooms, and their answers, have one definition.
     ("agent::admin", &["agent::acme", "agent::audit", "agent::mapping"]),
     ("agent::audit", &["agent::store"]),
@@ -54,7 +54,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::callers",
             "agent::connection",
             "agent::credentials",
+            "agent::egress",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pass_through",
@@ -83,6 +85,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     // Each use of a secret, other than for a call, is recorded.
     ("agent::credentials", &["agent::audit", "agent::store", "agent::upstream"]),
+    // Tunnels are lent to it: it knows no room.
+    ("agent::egress", &[]),
     (
         "agent::front",
         &[
@@ -91,6 +95,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::counters",
             "agent::credentials",
             "agent::idempotency",
+            "agent::issuers",
             "agent::links",
             "agent::mapping",
             "agent::pause",
@@ -110,6 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::issuers",
             "agent::run",
             "agent::store",
             "agent::upstream",
@@ -122,6 +128,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
+    ("agent::issuers", &[]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),
@@ -148,13 +155,24 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent::upstream", &[]),
     // The relay.
     ("relay", &["*"]),
-    ("relay::admin", &["relay::enrolment", "relay::registry", "relay::store", "relay::tenancy"]),
+    (
+        "relay::admin",
+        &["relay::egress", "relay::enrolment", "relay::registry", "relay::store", "relay::tenancy"],
+    ),
     ("relay::cli", &["relay::admin", "relay::config"]),
-    ("relay::config", &["relay::ingress", "relay::registry", "relay::tenancy"]),
+    ("relay::config", &["relay::egress", "relay::ingress", "relay::registry", "relay::tenancy"]),
+    ("relay::egress", &["relay::metrics"]),
     ("relay::enrolment", &["relay::registry", "relay::store"]),
     (
         "relay::ingress",
-        &["relay::enrolment", "relay::metrics", "relay::registry", "relay::store", "relay::tenancy"],
+        &[
+            "relay::egress",
+            "relay::enrolment",
+            "relay::metrics",
+            "relay::registry",
+            "relay::store",
+            "relay::tenancy",
+        ],
     ),
     ("relay::metrics", &["relay::registry", "relay::tenancy"]),
     (

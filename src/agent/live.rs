@@ -13,6 +13,7 @@ use super::credentials::Credentials;
 use super::credentials::stored::StoredSecrets;
 use super::front::Site;
 use super::idempotency::Ledger;
+use super::issuers::{self, Issuers};
 use super::mapping::Mappings;
 use super::policy::Meters;
 use super::proxy::{Proxy, Verdicts};
@@ -50,7 +51,9 @@ impl Live {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
         fetch(&config, &upstreams, &credentials, &clock, tasks);
-        let site = site(&config, upstreams, callers, Arc::new(credentials), mappings, Arc::default());
+        let issuers = issuers(&config, None, &clock, tasks)?;
+        let site =
+            site(&config, upstreams, callers, issuers, Arc::new(credentials), mappings, Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
         let ledger = Ledger::new(config.idempotency, clock.clone());
         Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
@@ -85,12 +88,14 @@ impl Live {
     pub fn take(&mut self, config: &Config) -> Result<Vec<String>, Report> {
         let old = self.site.load_full();
         let upstreams = upstreams(config, &old.upstreams, &self.verdicts, &self.clock, &self.tasks)?;
+        let issuers = issuers(config, Some(&old.issuers), &self.clock, &self.tasks)?;
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
         fetch(config, &upstreams, &old.credentials, &self.clock, &self.tasks);
         let (mappings, meters) = (old.mappings.clone(), old.meters.clone());
-        let site = site(config, upstreams, old.callers.clone(), old.credentials.clone(), mappings, meters);
+        let (callers, credentials) = (old.callers.clone(), old.credentials.clone());
+        let site = site(config, upstreams, callers, issuers, credentials, mappings, meters);
         self.site.store(Arc::new(site));
         self.ledger.set_limits(config.idempotency);
         Ok(self.started.needs_restart(config))
@@ -115,6 +120,7 @@ fn site(
     config: &Config,
     upstreams: HashMap<UpstreamName, Proxy>,
     callers: Arc<Callers>,
+    issuers: Arc<Issuers>,
     credentials: Arc<Credentials>,
     mappings: Mappings,
     meters: Arc<Meters>,
@@ -125,7 +131,23 @@ fn site(
         tracing::error!(%fault, "an application link can't be used; tokens are not renewed over it");
     }
     let options = config.callers.iter().map(|(name, options)| (name.clone(), options.clone())).collect();
-    Site { policy: config.policy.clone(), meters, upstreams, callers, credentials, mappings, options }
+    let policy = config.policy.clone();
+    Site { policy, meters, upstreams, callers, issuers, credentials, mappings, options }
+}
+
+/// An issuer whose table did not change is kept, with its keys. Each is reached by the way that its table names.
+fn issuers(
+    config: &Config,
+    before: Option<&Issuers>,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<Arc<Issuers>, Report> {
+    // Only where an issuer goes by it: a proxy whose password is missing is nobody else's fault.
+    let by_proxy = config.issuers.iter().any(|issuer| issuer.egress == issuers::Egress::Proxy);
+    let proxy = if by_proxy { super::run::relay(config)?.proxy } else { None };
+    let client = |issuer: &issuers::Config| issuers::client(issuer, proxy.as_ref());
+    let issuers = Issuers::configure(&config.issuers, before, clock, tasks, client);
+    issuers.map(Arc::new).map_err(|fault| Report::from_error(Exit::Config, &fault))
 }
 
 /// An upstream whose table did not change is kept, with its connections and what is known of its nodes.

@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use http::{StatusCode, header};
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -49,12 +50,28 @@ struct Upstream {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Issuer {
+    issuer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tokens {
+    issuer: String,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Name {
     name: String,
 }
 
 #[derive(Default)]
 struct States {
+    issuer_usable: Family<Issuer, Gauge>,
+    issuer_keys: Family<Issuer, Gauge>,
+    issuer_age: Family<Issuer, Gauge>,
+    issuer_fetches: Family<Tokens, Counter>,
+    tokens: Family<Tokens, Counter>,
     paused: Gauge,
     callers: Gauge,
     config_bad: Gauge,
@@ -90,6 +107,15 @@ impl States {
         registry.register("tunnel_inspected", help, states.inspected.clone());
         registry.register("tunnel_round_trip_seconds", "Last measured", states.round_trip.clone());
         registry.register("upstream_up", "1 if any node answers", states.upstream_up.clone());
+        let help = "1 while the issuer's tokens can be checked";
+        registry.register("issuer_usable", help, states.issuer_usable.clone());
+        registry.register("issuer_keys", "Keys of the issuer that are known", states.issuer_keys.clone());
+        let help = "How long ago its keys were fetched";
+        registry.register("issuer_key_set_age_seconds", help, states.issuer_age.clone());
+        let help = "How often its keys were asked for";
+        registry.register("issuer_fetches", help, states.issuer_fetches.clone());
+        let help = "Tokens by what came of them: verified, remembered from before, refused";
+        registry.register("issuer_tokens", help, states.tokens.clone());
         let help = "When the certificate ends, in seconds since 1970; 0 while there is none";
         registry.register("certificate_ends_seconds", help, states.certificate_ends.clone());
         let help = "Orders for a certificate that failed since the last one that did not";
@@ -114,6 +140,27 @@ impl States {
             if let Some(milliseconds) = tunnel.round_trip_ms {
                 self.round_trip.get_or_create(&slot).set(milliseconds / 1000.0);
             }
+        }
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.issuer_usable.clear();
+        self.issuer_keys.clear();
+        self.issuer_age.clear();
+        self.issuer_fetches.clear();
+        self.tokens.clear();
+        for issuer in &status.issuers {
+            let name = Issuer { issuer: issuer.name.clone() };
+            self.issuer_usable.get_or_create(&name).set(issuer.usable.into());
+            self.issuer_keys.get_or_create(&name).set(count(issuer.keys as u64));
+            if let Some(age) = issuer.age_seconds {
+                self.issuer_age.get_or_create(&name).set(count(age));
+            }
+            let of = |result| Tokens { issuer: issuer.name.clone(), result };
+            let fetched = issuer.fetches.saturating_sub(issuer.failed_fetches);
+            self.issuer_fetches.get_or_create(&of("ok")).inc_by(fetched);
+            self.issuer_fetches.get_or_create(&of("failed")).inc_by(issuer.failed_fetches);
+            self.tokens.get_or_create(&of("verified")).inc_by(issuer.verified);
+            self.tokens.get_or_create(&of("remembered")).inc_by(issuer.remembered);
+            self.tokens.get_or_create(&of("refused")).inc_by(issuer.refused);
         }
         for line in status.certificates.iter().flat_map(|report| &report.certificates) {
             let name = Name { name: line.name.clone() };

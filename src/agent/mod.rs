@@ -14,10 +14,12 @@ pub mod counters;
 pub mod credential;
 pub mod credentials;
 pub mod doctor;
+pub mod egress;
 pub mod enrol;
 pub mod front;
 pub mod house;
 pub mod idempotency;
+pub mod issuers;
 pub mod links;
 pub mod live;
 pub mod mapping;
@@ -72,6 +74,7 @@ fn dispatch(cli: &Cli) -> Result<(), Report> {
         Command::Credential(what) => credential::credential(file, what, json),
         Command::Store(what) => cli::store::store(file, what, json),
         Command::Link(what) => ask(file, async |daemon| cli::link::link(daemon, what, json).await),
+        Command::Egress(what) => ask(file, async |daemon| cli::egress::egress(daemon, what, json).await),
         Command::Pause => ask(file, async |daemon| cli::status::pause(daemon, json).await),
         Command::Resume => ask(file, async |daemon| cli::status::resume(daemon, json).await),
         Command::Reload => ask(file, async |daemon| cli::status::reload(daemon, json).await),

@@ -17,8 +17,9 @@ use super::config::Config;
 use super::connection::{self, Arrivals, Connection, Streams};
 use super::counters::CallMetrics;
 use super::credentials::stored::StoredSecrets;
+use super::egress::Clients;
 use super::front::{Arrival, Front, Site, Way};
-use super::house::{AuditRoom, CertificateRoom, CredentialRoom, Running, StoreRoom, View};
+use super::house::{AuditRoom, CertificateRoom, CredentialRoom, EgressRoom, Running, StoreRoom, View};
 use super::links::{LinkDesk, Listener};
 use super::live::Live;
 use super::mapping::Mappings;
@@ -73,6 +74,8 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mut live =
         Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
     live.record_in(&audit);
+    let relay = relay(&config)?;
+    let egress = Clients::new(config.egress.clone(), relay.proxy.clone(), clock.clone());
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
         .await
@@ -93,7 +96,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         .signing(signing.clone())
         .linking(desk.clone());
 
-    let acme = passing::acme(&config, &store, &audit, &clock).await?;
+    let acme = passing::acme(&config, &store, &audit, &egress, &clock).await?;
     let passing = passing::pass_through(&config, acme.as_ref(), &front, &clock, (&tasks, &tunnels))?;
 
     let admin = local::Server::bind(&config.admin_socket).map_err(|fault| {
@@ -112,11 +115,12 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let changes = watch_files(vec![file.to_owned()], POLL_EVERY, &tasks);
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
-    let recorded = audit.clone();
+    let (recorded, out) = (audit.clone(), egress.clone());
     let named = passing.clone();
     let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
+        out.configure(config.egress.clone());
         if let Some(passing) = &named {
             passing.set_names(
                 config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
@@ -142,7 +146,6 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         // Calls are refused as long as it lasts; the agent runs, so that `status` can say so.
         tracing::error!(%fault, "the start is not in the audit");
     }
-    let relay = relay(&config)?;
     let streams = passing.clone().map(|passing| Arc::new(passing) as Arc<dyn Streams>);
     let announced = enrolment.clone();
     let connection = Connection::start(
@@ -156,8 +159,10 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     )
     .map_err(|fault| Report::from_error(Exit::Config, &fault))?;
     let connection = Arc::new(connection);
+    let tunnels_up = connection.clone();
+    egress.attach(announced.site.as_str(), move || tunnels_up.tunnels());
     if let Some(acme) = &acme {
-        passing::keep_certificates(acme, &connection, &tasks);
+        passing::keep_certificates(acme, &connection, &clock, &tasks);
     }
 
     let in_force = site.clone();
@@ -177,6 +182,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         audit: AuditRoom { audit: audit.clone(), store: store.clone() },
         certificates: CertificateRoom(acme),
         credentials: CredentialRoom::new(store.clone(), clock.clone(), move || View::of(&in_force.load())),
+        egress: EgressRoom::new(egress, clock.clone()),
         store: StoreRoom::start(store, config.store.key, clock, &tasks),
         reload,
     });

@@ -92,6 +92,11 @@ name!(
     Provider, "provider", 63
 );
 
+name!(
+    /// Whose tokens are taken, as in `[issuer.entra]`.
+    IssuerName, "issuer name", 63
+);
+
 fn is_label(text: &str, max: usize) -> bool {
     let bytes = text.as_bytes();
     let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

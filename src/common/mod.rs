@@ -5,10 +5,13 @@
 pub mod act_as;
 pub mod backoff;
 pub mod clock;
+pub mod host;
 pub mod host_name;
 pub mod ids;
 pub mod limits;
+pub mod pace;
 pub mod problem;
 pub mod report;
 pub mod secret;
+pub mod strict_json;
 pub mod tasks;

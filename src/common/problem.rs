@@ -84,6 +84,10 @@ codes! {
     AmbiguousPath = "ambiguous-path", BAD_REQUEST, Caller, Never, NotSent, "The path has more than one reading";
     /// No or a wrong caller key.
     CallerUnknown = "caller-unknown", UNAUTHORIZED, Caller, Never, NotSent, "The caller is not known to this site";
+    /// A token that does not say who calls.
+    TokenInvalid = "token-invalid", UNAUTHORIZED, Caller, Never, NotSent, "The token does not say who calls";
+    /// The keys of a token's issuer are not known now.
+    IssuerUnavailable = "issuer-unavailable", SERVICE_UNAVAILABLE, Site, After, NotSent, "The token can't be checked for now";
     /// A signed call whose signature is not taken.
     SignatureInvalid = "signature-invalid", UNAUTHORIZED, Caller, Never, NotSent, "The call's signature is not taken";
     /// A signed call that came before. What became of the first is not known here.
@@ -306,6 +310,11 @@ impl Problem {
             // Both forms a caller may send its key in (RFC 9110, section 11.6.1).
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"outhaul\""));
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"outhaul\""));
+        }
+        if self.code == Code::TokenInvalid {
+            let challenge = "Bearer realm=\"outhaul\", error=\"invalid_token\"";
+            // RFC 6750, section 3.
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         *response.body_mut() = body.into();
         response

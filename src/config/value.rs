@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::common::host::HostPattern;
 use crate::common::host_name::HostName;
-use crate::common::ids::{CallerName, Provider, ServiceName, SiteName, UpstreamName};
+use crate::common::ids::{CallerName, IssuerName, Provider, ServiceName, SiteName, UpstreamName};
 use crate::common::limits::{ByteSize, parse_duration};
 
 use super::diagnose::{Located, Source, Span};
@@ -49,7 +50,7 @@ macro_rules! read_as_text {
     )*};
 }
 
-read_as_text!(HostName, SiteName, UpstreamName, CallerName, ServiceName, Provider);
+read_as_text!(HostName, HostPattern, SiteName, UpstreamName, CallerName, ServiceName, IssuerName, Provider);
 
 impl FromValue for String {
     fn from_value<'d>(value: DeValue<'d>, at: Span, source: &'d Source<'d>) -> Option<Self> {

@@ -9,9 +9,10 @@ use crate::common::limits::ByteSize;
 use crate::common::report::{Exit, Report};
 use crate::config::diagnose::{Located, Source};
 use crate::config::table::Table;
-use crate::config::values::{ListenAddress, WssUrl};
+use crate::config::values::{ListenAddress, Network, WssUrl};
 use crate::net::http_server;
 use crate::net::tunnel::Settings;
+use crate::relay::egress;
 use crate::relay::ingress::Limits;
 use crate::relay::ingress::route::Zone;
 use crate::relay::registry::Waiting;
@@ -35,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of a site.
     pub tenancy: tenancy::Limits,
+    /// The agents' way out.
+    pub egress: egress::Settings,
     /// How calls wait for an agent.
     pub waiting: Waiting,
     /// Bounds of a tunnel.
@@ -127,13 +130,14 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
     };
     let tunnel = Settings {
         max_streams_out: narrow(table.integer("tunnel-streams", 1..=65_536, 1024)),
-        // Agents open no streams here yet.
-        max_streams_in: 16,
+        // Agents open streams only for egress.
+        max_streams_in: 32,
         window_budget: table
             .size("tunnel-buffer", ByteSize::mib(1)..=ByteSize::mib(4096), ByteSize::mib(64))
             .0,
         ..Settings::default()
     };
+    let egress = read_egress(&mut top.table("egress"));
     let drain_time = table.duration("drain-time", seconds(0)..=minutes(60), seconds(30));
     drop(table);
     let pass_through_zone = pass_through_zone(top, server.as_ref());
@@ -145,6 +149,7 @@ fn read<'d>(top: &mut Table<'d>, source: &'d Source<'d>) -> Option<Config> {
         log: log?,
         limits,
         tenancy,
+        egress,
         waiting,
         tunnel,
         pass_through_zone,
@@ -262,6 +267,23 @@ fn read_tenancy(table: &mut Table<'_>) -> tenancy::Limits {
         burst: positive(burst),
         connections_at_once: narrow(table.integer("site-connections-at-once", 1..=1_000_000, 512)),
         connections_a_second: positive(table.integer("site-connections-a-second", 1..=1_000_000, 500)),
+    }
+}
+
+fn read_egress(table: &mut Table<'_>) -> egress::Settings {
+    let also: Vec<Network> = table.or("also-networks", Vec::new());
+    let bytes = ByteSize::kib(64)..=ByteSize(1 << 50);
+    egress::Settings {
+        allow: table.or("allow", Vec::new()),
+        also_networks: also.into_iter().map(|network| network.0).collect(),
+        connections: narrow(table.integer("connections", 1..=100_000, 1024)),
+        site_connections: narrow(table.integer("site-connections", 1..=10_000, 64)),
+        site_connections_a_second: narrow(table.integer("site-connections-a-second", 1..=10_000, 10)),
+        site_bytes_a_second: table.size("site-bytes-a-second", bytes.clone(), ByteSize::mib(8)),
+        site_bytes_a_day: table.size("site-bytes-a-day", bytes, ByteSize::mib(4 << 10)),
+        connect_time: table.duration("connect-time", seconds(1)..=minutes(1), seconds(10)),
+        idle_time: table.duration("idle-time", seconds(1)..=minutes(60), minutes(2)),
+        life_time: table.duration("life-time", minutes(1)..=minutes(24 * 60), minutes(60)),
     }
 }
 

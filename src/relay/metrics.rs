@@ -23,6 +23,9 @@ pub struct RelayMetrics {
     calls: Family<CallResult, Counter>,
     calls_now: Gauge,
     first_byte: Histogram,
+    egress_now: Gauge,
+    egress: Family<EgressResult, Counter>,
+    egress_bytes: Family<EgressWay, Counter>,
     passed: Family<CallResult, Counter>,
     passed_now: Gauge,
     passed_bytes: Family<Way, Counter>,
@@ -57,6 +60,33 @@ struct OfSite {
     site: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EgressResult {
+    site: String,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EgressWay {
+    site: String,
+    way: &'static str,
+}
+
+/// Counts what one connection of a site's egress carries.
+#[derive(Debug)]
+pub struct EgressBytes {
+    out: Counter,
+    back: Counter,
+}
+
+impl EgressBytes {
+    /// So many bytes more, to the host or from it.
+    pub fn add(&self, out: bool, bytes: u64) {
+        let counter = if out { &self.out } else { &self.back };
+        counter.inc_by(bytes);
+    }
+}
+
 /// Counts one more while it lives.
 #[derive(Debug)]
 pub struct Counted(Gauge);
@@ -81,6 +111,9 @@ impl RelayMetrics {
             calls: Family::default(),
             calls_now: Gauge::default(),
             first_byte: Histogram::new(SECONDS),
+            egress_now: Gauge::default(),
+            egress: Family::default(),
+            egress_bytes: Family::default(),
             passed: Family::default(),
             passed_now: Gauge::default(),
             passed_bytes: Family::default(),
@@ -103,6 +136,13 @@ impl RelayMetrics {
             room.register("passed_connections_now", "Those that are open now", all.passed_now);
             let help = "Bytes of those that have ended, from callers (in) and to them (out)";
             room.register("passed_bytes", help, all.passed_bytes);
+        });
+        registry.register("egress", |room| {
+            room.register("connections_now", "Egress connections open now", all.egress_now);
+            let help =
+                "Egress connections, by site and what came of them: how they ended, or why there was none";
+            room.register("connections", help, all.egress);
+            room.register("bytes", "Bytes of egress, by site and way", all.egress_bytes);
         });
         registry.register("registry", |room| {
             room.register("sites", "Sites known", all.sites);
@@ -146,6 +186,25 @@ impl RelayMetrics {
     pub fn call_ended(&self, site: &str, result: &'static str, after: Duration) {
         self.calls.get_or_create(&CallResult { site: site.to_owned(), result }).inc();
         self.first_byte.observe(after.as_secs_f64());
+    }
+
+    /// An egress connection.
+    pub fn egress_connection(&self) -> Counted {
+        count(&self.egress_now)
+    }
+
+    /// What an egress stream came to; never with the host, which an agent names.
+    pub fn egress_ended(&self, site: &str, result: &'static str) {
+        self.egress.get_or_create(&EgressResult { site: site.to_owned(), result }).inc();
+    }
+
+    /// Where an egress connection of a site counts its bytes.
+    pub fn egress_bytes(&self, site: &str) -> EgressBytes {
+        let counter = |way| {
+            let label = EgressWay { site: site.to_owned(), way };
+            self.egress_bytes.get_or_create(&label).clone()
+        };
+        EgressBytes { out: counter("out"), back: counter("back") }
     }
 
     /// A connection that passes unopened.

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod egress;
 pub mod enrolment;
 pub mod ingress;
 pub mod metrics;

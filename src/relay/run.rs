@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::admin::{self, Direct, Operations};
 use super::cli::Cli;
 use super::config::Config;
+use super::egress::{Egress, System};
 use super::enrolment::Gate;
 use super::ingress::route::Names;
 use super::ingress::{Ingress, Parts};
@@ -66,12 +67,18 @@ pub(super) fn check(cli: &Cli) -> Result<(), Report> {
             "listen": server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "public_url": server.public_url.to_string(),
             "sites": site,
+            "egress": config.egress.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
+    let egress: Vec<String> = config.egress.allow.iter().map(ToString::to_string).collect();
+    let egress = match egress.as_slice() {
+        [] => "to no host, but those listed for a site (outhaul-relay site egress list SITE)".to_owned(),
+        hosts => format!("for every site to {}", hosts.join(", ")),
+    };
     let listen: Vec<String> = server.listen.iter().map(ToString::to_string).collect();
     say(&format!(
-        "{} is good.\n  listens at    {}\n  agents dial   {}\n  callers use   {site}\n  operator port {}",
+        "{} is good.\n  listens at    {}\n  agents dial   {}\n  callers use   {site}\n  operator port {}\n  egress        {egress}",
         cli.config.display(),
         listen.join(", "),
         server.public_url,
@@ -112,20 +119,6 @@ impl Relay {
         let (front, traffic, back) = (Tasks::new(), Tasks::new(), Tasks::new());
 
         let server = &config.server;
-        let fingerprint = key.public().fingerprint();
-        let direct = direct(config, &store, &certificates).await?;
-        let operations = Operations::new(
-            store.clone(),
-            registry.clone(),
-            clock.clone(),
-            server.public_url.clone(),
-            fingerprint,
-            Direct {
-                names: direct.clone(),
-                zone: server.zone.to_string(),
-                certificates: certificates.clone(),
-            },
-        );
         let operator = bind(config.operator.0, "[operator] listen")?;
         let operator_address = address(&operator)?;
         let admin_socket = Server::bind(&config.admin_socket)
@@ -136,6 +129,35 @@ impl Relay {
             .map(|address| bind(address.0, "[server] listen"))
             .collect::<Result<_, _>>()?;
         let addresses = listeners.iter().map(address).collect::<Result<Vec<_>, _>>()?;
+
+        let own_ports = addresses.iter().chain([&operator_address]).map(SocketAddr::port).collect();
+        let egress = Egress::new(
+            config.egress.clone(),
+            own_ports,
+            Arc::new(System::new(traffic.clone())),
+            metrics.clone(),
+            clock.clone(),
+            traffic.clone(),
+        );
+        let lists = store.egress().await.map_err(|fault| store_report(config, &fault))?;
+        for (site, hosts) in lists {
+            egress.allow(&site, hosts);
+        }
+        let fingerprint = key.public().fingerprint();
+        let direct = direct(config, &store, &certificates).await?;
+        let operations = Operations::new(
+            store.clone(),
+            registry.clone(),
+            egress.clone(),
+            clock.clone(),
+            server.public_url.clone(),
+            fingerprint,
+            Direct {
+                names: direct.clone(),
+                zone: server.zone.to_string(),
+                certificates: certificates.clone(),
+            },
+        );
 
         let tls = server_config(Arc::clone(&certificates))
             .map_err(|error| Report::from_error(Exit::Config, &error))?;
@@ -169,6 +191,7 @@ impl Relay {
             names: Names { zone: server.zone.clone(), public: server.public_url.host.clone(), direct },
             limits: config.limits.clone(),
             registry: registry.clone(),
+            egress,
             gate,
             tls,
             metrics,

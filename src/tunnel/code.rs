@@ -52,6 +52,10 @@ wire_codes! {
         TooLarge = 7, "a body over its limit";
         /// This side does not take streams of that kind.
         Unsupported = 8, "a kind of stream this side does not take";
+        /// What this end lets a peer use of something is used up.
+        Quota = 9, "a quota is used up";
+        /// It was allowed when it began, and is no longer.
+        Denied = 10, "no longer allowed";
     }
 }
 

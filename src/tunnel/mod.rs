@@ -8,6 +8,7 @@
 
 pub mod code;
 pub mod credit;
+pub mod egress;
 pub mod frame;
 pub mod head;
 pub mod heartbeat;

@@ -42,6 +42,7 @@ const ORDER: &[&str] = &[
     "relay: TCP",
     "relay: TLS",
     "relay: WebSocket",
+    "relay: inspection",
     "upstream",
     "clock",
 ];
@@ -67,7 +68,7 @@ async fn a_healthy_site_passes_every_check_with_and_without_the_daemon() {
     assert_eq!(outcome.code, 0, "a warning is no failure: {outcome:?}");
     assert!(outcome.out.contains("WARNING  agent"), "{}", outcome.out);
     assert!(outcome.out.contains("-> Start it with `systemctl start outhaul-agent`"), "{}", outcome.out);
-    assert!(outcome.out.contains("ok       relay: WebSocket  it takes agents"), "{}", outcome.out);
+    assert!(outcome.out.contains("ok       relay: WebSocket   it takes agents"), "{}", outcome.out);
 }
 
 #[tokio::test]

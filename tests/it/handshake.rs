@@ -33,6 +33,7 @@ use outhaul::relay::enrolment::{Connected, Gate, GateFault, Outcome};
 use outhaul::relay::store::{Registration, Role as Standing, Store};
 use outhaul::tunnel::code::{CloseCode, DrainCode};
 use outhaul::tunnel::head::{BytesHead, RequestHead, Scheme};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
@@ -593,4 +594,28 @@ async fn a_relay_that_talks_rubbish_or_falls_silent_is_left() {
         let fault = bench.enrol(&config, &bench.token().await).await.unwrap_err();
         assert!(text(&fault).contains(says), "{}\n  should say: {says}", text(&fault));
     }
+}
+
+#[tokio::test]
+async fn no_relay_gets_into_the_site_by_a_stream_that_is_meant_to_go_out() {
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
+    bench.enrol(&config, &bench.token().await).await.unwrap();
+    let agent = Bench::agent(&config, &bench.state()).await;
+    bench.call(0).await;
+    let inside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("localhost:{}", inside.local_addr().unwrap().port());
+    let tunnel = bench.tunnel(0).unwrap();
+    for purpose in ["egress", "EGRESS", "bytes", "connect", ""] {
+        let head = BytesHead { purpose: purpose.to_owned(), target: target.clone(), peer: String::new() };
+        let mut stream = tunnel.open_bytes(head).unwrap();
+        let mut heard = Vec::new();
+        let refused = stream.read_to_end(&mut heard).await.unwrap_err().to_string();
+        assert!(refused.contains("a kind of stream this side does not take"), "{purpose}: {refused}");
+        assert!(heard.is_empty());
+    }
+    let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+    assert!(came.is_err(), "nobody connects inside the site");
+    assert_eq!(bench.call(0).await, "GET /jira/x?y=1 from 192.0.2.1", "the tunnel lives");
+    agent.stop().await;
 }

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use crate::agent::egress::Way;
 use crate::common::secret::Secret;
 use crate::config::values::SecretRef;
 
@@ -22,8 +23,8 @@ pub struct Config {
     pub external_account: Option<ExternalAccount>,
     /// Further authorities to trust for the directory's own certificate.
     pub ca_file: Option<PathBuf>,
-    /// How the authority is reached.
-    pub egress: Egress,
+    /// How the authority is reached, where not as `[egress]` says.
+    pub egress: Option<Way>,
     /// What the authority calls itself in CAA records, where its directory does not say.
     pub caa_identity: Option<String>,
     /// Whom `doctor` asks for CAA records; the system's resolver where absent.
@@ -39,16 +40,6 @@ pub struct ExternalAccount {
     pub key_id: String,
     /// Where its HMAC key lies: in base64url, as the authority gives it.
     pub hmac_key: SecretRef,
-}
-
-/// How an authority is reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Egress {
-    /// By TCP from this machine.
-    #[default]
-    Direct,
-    /// Through the proxy of `[relay]`.
-    Proxy,
 }
 
 /// The HMAC key of a binding, decoded. Some authorities write it in plain base64.

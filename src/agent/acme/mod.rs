@@ -19,7 +19,7 @@ mod shown;
 mod state;
 
 pub use by_hand::AskedFault;
-pub use config::{Config, Egress, ExternalAccount, OrderedName, hmac_key};
+pub use config::{Config, ExternalAccount, OrderedName, hmac_key};
 pub use fault::Fault;
 pub use keeper::Acme;
 pub use report::{CertificateLine, CertificatesReport, Failure};

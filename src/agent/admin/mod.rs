@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod certificates;
 pub mod credentials;
+pub mod egress;
 pub mod links;
 pub mod pass_through;
 mod people;
@@ -66,6 +67,8 @@ pub trait House: Send + Sync + 'static {
     fn certificates(&self) -> &dyn certificates::CertificateDesk;
     /// The services' secrets.
     fn credentials(&self) -> &dyn credentials::CredentialDesk;
+    /// The way to hosts on the internet.
+    fn egress(&self) -> &dyn egress::EgressDesk;
     /// The store.
     fn store(&self) -> &dyn store::StoreDesk;
     /// Takes a caller away.

@@ -35,6 +35,7 @@ pub fn router(house: Arc<dyn House>) -> Router {
         .route("/callers/{name}/rotate", post(rotate))
         .merge(super::certificates::routes())
         .merge(super::credentials::routes())
+        .merge(super::egress::routes())
         .merge(super::store::routes())
         .merge(super::audit::routes())
         .with_state(house)

@@ -28,6 +28,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The way out.
     pub relay: RelayStatus,
+    /// The way to hosts on the internet.
+    #[serde(default)]
+    pub egress: EgressStatus,
     /// The names whose callers' TLS ends here.
     #[serde(default)]
     pub pass_through: PassThroughStatus,
@@ -37,6 +40,9 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// How many callers have a key.
     pub callers: usize,
+    /// Whose tokens are taken.
+    #[serde(default)]
+    pub issuers: Vec<IssuerStatus>,
     /// The calls that are remembered by their `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyStatus,
@@ -153,6 +159,30 @@ pub struct OuterStatus {
     pub sha256: String,
 }
 
+/// About the way to hosts on the internet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EgressStatus {
+    /// `direct`, `relay` or `proxy`.
+    pub way: String,
+    /// Connections open now.
+    pub connections: u32,
+    /// Bytes both ways since midnight (UTC).
+    pub bytes_today: u64,
+    /// Hosts whose last connection did not come to be.
+    pub unreached: Vec<UnreachedStatus>,
+}
+
+/// A host that was not reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnreachedStatus {
+    /// Its name and port.
+    pub host: String,
+    /// When it was tried last, RFC 3339.
+    pub since: String,
+    /// Why not, and what to do.
+    pub why: String,
+}
+
 /// About one application.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UpstreamStatus {
@@ -175,6 +205,37 @@ pub struct NodeStatus {
     pub health: String,
     /// Why it is not up.
     pub detail: Option<String>,
+}
+
+/// About one issuer of tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it calls itself.
+    pub issuer: String,
+    /// Whether its tokens can be checked now.
+    pub usable: bool,
+    /// How many of its keys are known.
+    pub keys: usize,
+    /// Keys of its set that are not used, and why.
+    pub ignored: Vec<String>,
+    /// When its keys were fetched, RFC 3339.
+    pub fetched: Option<String>,
+    /// How many seconds ago.
+    pub age_seconds: Option<u64>,
+    /// Why its keys could not be fetched the last time.
+    pub error: Option<String>,
+    /// Tokens whose signature was verified since the start.
+    pub verified: u64,
+    /// Tokens that were known from before.
+    pub remembered: u64,
+    /// Tokens that were refused.
+    pub refused: u64,
+    /// How often its keys were asked for.
+    pub fetches: u64,
+    /// How often that failed.
+    pub failed_fetches: u64,
 }
 
 /// About the policy.
@@ -257,6 +318,14 @@ impl Status {
         }
         line(format_args!("         in force since {}", config.loaded));
         line(format_args!("Callers  {}, {calls} calls under way", self.callers));
+        for issuer in &self.issuers {
+            line(format_args!("{}", issuer.text()));
+        }
+        let EgressStatus { way, connections, bytes_today, unreached } = &self.egress;
+        line(format_args!("Egress   {way}, {connections} connections, {bytes_today} B today"));
+        for UnreachedStatus { host: _, since, why } in unreached {
+            line(format_args!("         NOT REACHED, {since}: {why}"));
+        }
         let known = &self.idempotency;
         if known.keys > 0 {
             let bytes = (ByteSize(known.answer_bytes), ByteSize(known.max_answer_bytes));
@@ -305,6 +374,34 @@ impl Status {
             ));
         }
         text
+    }
+}
+
+impl IssuerStatus {
+    fn text(&self) -> String {
+        let Self { name, keys, age_seconds, error, .. } = self;
+        let mut text = match (self.usable, age_seconds) {
+            (true, Some(age)) => format!("Issuer   {name}  {keys} keys, fetched {} ago", spoken(*age)),
+            _ => format!("Issuer   {name}  NO KEYS: calls with its tokens are refused"),
+        };
+        if let Some(error) = error {
+            let _ = write!(text, "\n         they can't be fetched now: {error}");
+        }
+        for ignored in self.ignored.iter().take(MAX_IGNORED) {
+            let _ = write!(text, "\n         not used: {ignored}");
+        }
+        text
+    }
+}
+
+/// More keys that are not used than a person reads.
+const MAX_IGNORED: usize = 3;
+
+fn spoken(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} m", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
     }
 }
 
@@ -407,6 +504,16 @@ mod tests {
                 agent: Some("x".to_owned()),
                 tunnels: vec![tunnel(0, true, Some("inner-tls")), tunnel(1, false, None)],
             },
+            egress: EgressStatus {
+                way: "relay".to_owned(),
+                connections: 2,
+                bytes_today: 17,
+                unreached: vec![UnreachedStatus {
+                    host: "login.example.com:443".to_owned(),
+                    since: "2026-01-02T03:04:05Z".to_owned(),
+                    why: "login.example.com:443 is not reached: it is down".to_owned(),
+                }],
+            },
             pass_through: PassThroughStatus::default(),
             upstreams: vec![UpstreamStatus {
                 name: "jira".to_owned(),
@@ -420,6 +527,18 @@ mod tests {
             }],
             policy: PolicyStatus { rules: 2, denials: 1, accept_relay_trust: 3, digest: String::new() },
             callers: 1,
+            issuers: vec![
+                IssuerStatus {
+                    name: "entra".to_owned(),
+                    usable: true,
+                    keys: 6,
+                    age_seconds: Some(7300),
+                    error: Some("no route".to_owned()),
+                    ignored: vec!["key “x”: weak".to_owned()],
+                    ..IssuerStatus::default()
+                },
+                IssuerStatus { name: "own".to_owned(), ..IssuerStatus::default() },
+            ],
             idempotency: IdempotencyStatus {
                 keys: 2,
                 max_keys: 100,
@@ -457,6 +576,12 @@ mod tests {
             "lost 2 times before; last at 2026-01-02T03:04:05Z, cut off",
             "tunnel 1  not connected: connection refused; next try in 7 s",
             "http://127.0.0.1:8080  down (connection refused)",
+            "Issuer   entra  6 keys, fetched 2 h ago",
+            "they can't be fetched now: no route",
+            "not used: key “x”: weak",
+            "Issuer   own  NO KEYS",
+            "Egress   relay, 2 connections, 17 B today",
+            "NOT REACHED, 2026-01-02T03:04:05Z: login.example.com:443 is not reached: it is down",
             "Keys     2 of 100 remembered, answers of 1500 B of 64 MB",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

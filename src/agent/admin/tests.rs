@@ -8,11 +8,12 @@ use tower_service::Service as _;
 use super::audit::{Action, AuditDesk, LookAsk};
 use super::certificates::{Asked, CertificateDesk, NewKeyPin};
 use super::credentials::{CredentialDesk, CredentialLine, ExpiringLine, RemovedLine, StoredLine, TestedLine};
+use super::egress::{EgressDesk, Reached};
 use super::pass_through::PassThroughStatus;
 use super::refusals::{RefusalsReport, RefusedLine};
 use super::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus, Status,
-    StoreStatus,
+    AuditStatus, ConfigStatus, EgressStatus, IdempotencyStatus, PolicyStatus, ProcessStatus, RelayStatus,
+    Status, StoreStatus,
 };
 use super::store::StoreDesk;
 use super::{Answer, CallerLine, House, Made, router};
@@ -52,10 +53,12 @@ impl House for Doll {
                 agent: None,
                 tunnels: Vec::new(),
             },
+            egress: EgressStatus::default(),
             pass_through: PassThroughStatus::default(),
             upstreams: Vec::new(),
             policy: PolicyStatus { rules: 0, denials: 0, accept_relay_trust: 0, digest: String::new() },
             callers: 0,
+            issuers: Vec::new(),
             idempotency: IdempotencyStatus::default(),
             store: StoreStatus::default(),
             audit: AuditStatus::default(),
@@ -127,12 +130,24 @@ impl House for Doll {
     fn credentials(&self) -> &dyn CredentialDesk {
         self
     }
+    fn egress(&self) -> &dyn EgressDesk {
+        self
+    }
     fn store(&self) -> &dyn StoreDesk {
         self
     }
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         self.0.lock().unwrap().1.retain(|known| known != name.as_str());
         Box::pin(async { Ok(()) })
+    }
+}
+
+impl EgressDesk for Doll {
+    fn test<'a>(&'a self, url: &'a str, way: Option<&'a str>) -> Answer<'a, Reached> {
+        let way = way.unwrap_or("direct").to_owned();
+        Box::pin(
+            async move { Ok(Reached { url: url.to_owned(), way, status: 204, bytes: 0, milliseconds: 1 }) },
+        )
     }
 }
 

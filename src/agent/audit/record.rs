@@ -127,6 +127,8 @@ pub struct Facts<'a> {
     pub request: Option<RequestId>,
     /// Which program called.
     pub caller: Option<&'a str>,
+    /// Whose token said so; nothing where the program showed a key of this site.
+    pub issuer: Option<&'a str>,
     /// For whom: provider and subject, as the caller named them.
     pub act_as: Option<(&'a str, &'a str)>,
     /// As whom at the upstream.
@@ -268,6 +270,9 @@ impl Facts<'_> {
             let end = writer.len().saturating_sub(1);
             // A name has no letter that needs an escape.
             name = end.saturating_sub(caller.len())..end;
+        }
+        if let Some(issuer) = self.issuer {
+            writer.text(",\"issuer\":", issuer);
         }
         if let Some((provider, subject)) = self.act_as {
             writer.joined(",\"act_as\":", &[provider, ":", subject]);

@@ -21,6 +21,7 @@ pub(super) fn facts() -> Facts<'static> {
     Facts {
         request: Some(request()),
         caller: Some("teams-bot"),
+        issuer: None,
         act_as: Some(("entra", "9f3c\"\\\u{7f}")),
         identity: Some(As::User("JIRAUSER10100")),
         jira_user: Some("mia"),

@@ -7,12 +7,15 @@ use zeroize::Zeroizing;
 
 use crate::common::problem::{Code, Problem};
 use crate::common::secret::Secret;
+use crate::identity::jws::{MAX_TOKEN, Token};
 
 /// What a request brings.
 #[derive(Debug)]
 pub enum Presented {
     /// A text that may be a key.
     Key(Secret<String>),
+    /// A bearer token of three parts with dots between: an issuer's, since no key looks so.
+    Token(Secret<String>),
     /// No `Authorization`.
     Nothing,
     /// Another scheme, several fields, or what can't be read.
@@ -27,15 +30,17 @@ pub fn presented(headers: &HeaderMap) -> Presented {
     if fields.next().is_some() || field.len() > MAX_FIELD {
         return Presented::Unreadable;
     }
-    read(field.as_bytes()).map_or(Presented::Unreadable, |key| Presented::Key(Secret::new(key)))
+    read(field.as_bytes()).unwrap_or(Presented::Unreadable)
 }
 
-fn read(field: &[u8]) -> Option<String> {
+fn read(field: &[u8]) -> Option<Presented> {
     let field = std::str::from_utf8(field).ok()?;
     let (scheme, value) = field.trim().split_once(' ')?;
     let value = value.trim_start();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(value.to_owned());
+        let is_token = Token::looks_like(value);
+        let value = Secret::new(value.to_owned());
+        return Some(if is_token { Presented::Token(value) } else { Presented::Key(value) });
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -43,14 +48,14 @@ fn read(field: &[u8]) -> Option<String> {
     let pair = Zeroizing::new(STANDARD.decode(value).ok()?);
     let at = pair.iter().position(|byte| *byte == b':')?;
     let password = pair.get(at + 1..)?;
-    std::str::from_utf8(password).ok().map(str::to_owned)
+    std::str::from_utf8(password).ok().map(|key| Presented::Key(Secret::new(key.to_owned())))
 }
 
 impl Presented {
     /// The refusal for a request that brings no key; none where it brings one.
     pub fn problem(&self) -> Option<Problem> {
         let detail = match self {
-            Self::Key(_) => return None,
+            Self::Key(_) | Self::Token(_) => return None,
             Self::Nothing => {
                 "Send a key of this site as `Authorization: Bearer ohk_…`, or as the password of Basic authentication. `outhaul-agent caller add` on the site makes one."
             }
@@ -62,7 +67,8 @@ impl Presented {
     }
 }
 
-const MAX_FIELD: usize = 4 << 10;
+/// Twice the longest token, so that whoever sends one that is somewhat too long hears that it is.
+const MAX_FIELD: usize = 2 * MAX_TOKEN;
 
 #[cfg(test)]
 mod tests {
@@ -76,6 +82,7 @@ mod tests {
         }
         match presented(&headers) {
             Presented::Key(key) => Some(key.expose().clone()),
+            Presented::Token(token) => Some(format!("token {}", token.expose())),
             other => {
                 assert!(other.problem().is_some());
                 None
@@ -95,6 +102,10 @@ mod tests {
         }
         assert_eq!(look(&[]), None);
         assert_eq!(look(&["Bearer a", "Bearer b"]), None);
-        assert_eq!(look(&[&format!("Bearer {}", "a".repeat(5000))]), None);
+        assert_eq!(look(&[&format!("Bearer {}", "a".repeat(17_000))]), None);
+        assert_eq!(look(&["Bearer a.b.c"]).as_deref(), Some("token a.b.c"));
+        assert_eq!(look(&["bearer  ..  "]).as_deref(), Some("token .."));
+        assert_eq!(look(&["Bearer a.b.c.d.e"]).as_deref(), Some("a.b.c.d.e"));
+        assert_eq!(look(&[&basic("me:a.b.c")]).as_deref(), Some("a.b.c"), "no password is a token");
     }
 }

@@ -28,7 +28,9 @@ pub fn check_config(file: &Path, json: bool) -> Result<(), Report> {
     } else {
         let mut rows = vec![vec!["configuration file".to_owned(), "ok".to_owned()]];
         rows.extend(findings.iter().map(|finding| {
-            vec![finding.subject.clone(), finding.fault.clone().unwrap_or_else(|| "ok".to_owned())]
+            let hint = finding.hint.as_ref().map(|hint| format!("note: {hint}."));
+            let said = finding.fault.clone().or(hint).unwrap_or_else(|| "ok".to_owned());
+            vec![finding.subject.clone(), said]
         }));
         terminal::say(&terminal::table(&rows));
     }

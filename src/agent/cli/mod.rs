@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod check_config;
 pub mod credential;
 pub mod daemon;
+pub mod egress;
 pub mod enrol;
 pub mod link;
 pub mod policy;
@@ -25,6 +26,7 @@ use serde_json::Value;
 pub use audit::Audit;
 pub use certificate::Certificate;
 pub use credential::Credential;
+pub use egress::Egress;
 pub use link::Link;
 pub use policy::Policy;
 pub use store::Store;
@@ -92,6 +94,9 @@ pub enum Command {
     /// Who is whom: the people calls are made for, and their accounts.
     #[command(subcommand)]
     Link(Link),
+    /// Try the way to a host on the internet.
+    #[command(subcommand)]
+    Egress(Egress),
     /// Refuse every call until `resume`, also after a restart.
     Pause,
     /// Let calls pass again after `pause`.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use crate::agent::acme::{Config, Egress, ExternalAccount, OrderedName};
+use super::egress::way;
+use crate::agent::acme::{Config, ExternalAccount, OrderedName};
 use crate::config::diagnose::Located;
 use crate::config::table::Table;
 use crate::config::values::{ListenAddress, SecretRef};
@@ -19,7 +20,7 @@ pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>, has_proxy: boo
     let contact: Option<Located<Vec<String>>> = table.optional("contact");
     let external = table.optional_table("external-account").map(external_account);
     let ca_file: Option<PathBuf> = table.optional("ca-file");
-    let egress = egress(&mut table, has_proxy);
+    let egress = way(&mut table, "egress", has_proxy);
     let identity: Option<Located<String>> = table.optional("caa-identity");
     let resolver: Option<SocketAddr> = table.optional::<ListenAddress>("resolver").map(|address| address.0);
     if let Some(Located { value, at }) = &directory
@@ -64,26 +65,6 @@ pub(super) fn acme(mut table: Table<'_>, names: Vec<OrderedName>, has_proxy: boo
         resolver,
         names,
     })
-}
-
-fn egress(table: &mut Table<'_>, has_proxy: bool) -> Egress {
-    let Some(Located { value, at }) = table.optional::<Located<String>>("egress") else {
-        return Egress::default();
-    };
-    let source = table.source();
-    match value.as_str() {
-        "direct" => Egress::Direct,
-        "proxy" => {
-            if !has_proxy {
-                source.fault(at, "there is no proxy", "set proxy under [relay], or write \"direct\"");
-            }
-            Egress::Proxy
-        }
-        other => {
-            source.fault(at, format!("“{other}” is no way out"), "write \"direct\" or \"proxy\"");
-            Egress::default()
-        }
-    }
 }
 
 fn external_account(mut table: Table<'_>) -> Option<ExternalAccount> {
@@ -145,7 +126,7 @@ mod tests {
         let names: Vec<(&str, bool)> =
             config.names.iter().map(|ordered| (ordered.name.as_str(), ordered.customer)).collect();
         assert_eq!(names, [("acme.direct.example", false), ("jira.example.com", true)]);
-        assert_eq!((config.egress, config.contact.len(), config.external_account), (Egress::Direct, 0, None));
+        assert_eq!((config.egress, config.contact.len(), config.external_account), (None, 0, None));
         let external = "external-account = { key-id = \"k\", hmac-key = { file = \"/x\" } }";
         assert!(parse(HEAD, &format!("{good}{external}")).unwrap().external_account.is_some());
 
@@ -157,7 +138,7 @@ mod tests {
             (HEAD, "directory = \"http://ca.example/dir\"\n", "this is no directory"),
             (HEAD, "contact = [\"pki@example.com\"]\n", "is no contact"),
             (HEAD, "caa-identity = \"a b\"\n", "is no such name"),
-            (HEAD, "egress = \"proxy\"\n", "there is no proxy"),
+            (HEAD, "egress = \"proxy\"\n", "[relay] names none"),
             (HEAD, "egress = \"carrier-pigeon\"\n", "is no way out"),
             (
                 HEAD,

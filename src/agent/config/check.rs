@@ -8,6 +8,7 @@ use super::Config;
 use super::pass_through::uncovered;
 use crate::agent::acme;
 use crate::agent::credentials::stored::{SecretPlace, StoredSecrets};
+use crate::agent::egress::Settings;
 use crate::agent::links;
 use crate::agent::pass_through::{self, Files};
 use crate::agent::store::StoreKeyFault;
@@ -22,6 +23,9 @@ pub struct Finding {
     /// What is wrong with it and what to do; nothing where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What is not wrong and may not be meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Config {
@@ -29,7 +33,7 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |subject: String, result: Result<(), String>| {
-            findings.push(Finding { subject, fault: result.err() });
+            findings.push(Finding { subject, fault: result.err(), hint: None });
         };
         found("state folder".to_owned(), folder(&self.state));
         found("store key".to_owned(), store_key(self));
@@ -43,6 +47,7 @@ impl Config {
         if let Some(path) = &self.relay.ca_file {
             found("relay ca-file".to_owned(), certificates(path));
         }
+        found(egress(self), self.egress.ca_file.as_deref().map_or(Ok(()), certificates));
         if let Some(links::Files { certificate, key }) =
             self.pages.as_ref().and_then(|pages| pages.tls.as_ref())
         {
@@ -70,6 +75,11 @@ impl Config {
                 found(format!("upstream {} ca-file", upstream.name), certificates(path));
             }
         }
+        for issuer in &self.issuers {
+            if let Some(path) = &issuer.ca_file {
+                found(format!("issuer {} ca-file", issuer.name), certificates(path));
+            }
+        }
         for (name, link) in &self.oauth {
             let read = link.client_secret.read().map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("upstream {name} oauth client-secret"), read);
@@ -88,8 +98,18 @@ impl Config {
             let read = service.read(&StoredSecrets::default()).map(|_| ()).map_err(|fault| fault.to_string());
             found(format!("service {}", service.name), read);
         }
+        let hint = |hint| Finding { subject: "policy".to_owned(), fault: None, hint: Some(hint) };
+        findings.extend(self.hints().into_iter().map(hint));
         findings
     }
+}
+
+/// Which hosts the agent may reach, and how: for a person who asks what leaves this machine.
+fn egress(config: &Config) -> String {
+    let Settings { way, allow, .. } = &config.egress;
+    let hosts: Vec<String> = allow.iter().map(ToString::to_string).collect();
+    let to = if hosts.is_empty() { "hosts that other tables name".to_owned() } else { hosts.join(", ") };
+    format!("egress ({}, to {to})", way.as_str())
 }
 
 /// Each name must be in the certificate, else its callers refuse it.

@@ -7,6 +7,9 @@
 mod acme;
 mod audit;
 mod check;
+mod egress;
+mod hints;
+mod issuer;
 mod oauth;
 mod pages;
 mod pass_through;
@@ -28,6 +31,7 @@ use super::callers;
 use super::credentials;
 use super::credentials::fetched::ClientCredentials;
 use super::idempotency;
+use super::issuers;
 use super::links;
 use super::mapping::OAuthConfig;
 use super::policy::Policy;
@@ -58,6 +62,8 @@ pub struct Config {
     pub store: store::Store,
     /// `[audit]`.
     pub audit: super::audit::Settings,
+    /// `[egress]`.
+    pub egress: super::egress::Settings,
     /// `[admin] socket`.
     pub admin_socket: PathBuf,
     /// `[metrics] listen`; off where absent.
@@ -80,6 +86,8 @@ pub struct Config {
     pub client_credentials: Vec<ClientCredentials>,
     /// `[caller.NAME]`: options only; who may call is in the callers' file.
     pub callers: BTreeMap<CallerName, callers::Options>,
+    /// `[issuer.NAME]`: whose tokens are taken, in the file's order.
+    pub issuers: Vec<issuers::Config>,
     /// `[idempotency]`.
     pub idempotency: idempotency::Limits,
     /// `[signed]`.
@@ -161,6 +169,8 @@ impl Config {
         let state = top.table("state").or("directory", PathBuf::from("/var/lib/outhaul-agent"));
         let store = store::store(top.table("store"));
         let audit = audit::audit(top.table("audit"));
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let egress = egress::egress(top.table("egress"), has_proxy);
         let admin_socket = top.table("admin").or("socket", PathBuf::from(Self::DEFAULT_SOCKET));
         let metrics = top.table("metrics").optional("listen");
         let pages = pages::pages(top);
@@ -168,6 +178,8 @@ impl Config {
         let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
+        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
@@ -182,6 +194,7 @@ impl Config {
             state,
             store,
             audit,
+            egress,
             admin_socket,
             metrics,
             pages,
@@ -193,6 +206,7 @@ impl Config {
             services,
             client_credentials,
             callers,
+            issuers,
             idempotency,
             signed,
             policy: Arc::new(policy),

@@ -64,7 +64,9 @@ fn commented(line: &str) -> Option<&str> {
 
 #[test]
 fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
-    let lines: Vec<&str> = EXAMPLE.lines().map(|line| commented(line).unwrap_or(line)).collect();
+    // A certificate comes from files or by ACME.
+    let lines = EXAMPLE.lines().map(|line| commented(line).unwrap_or(line));
+    let lines: Vec<&str> = lines.filter(|line| !line.contains("/etc/outhaul/direct.")).collect();
     let open = lines.join("\n");
     let (open, given) = (Config::parse("x", &open).unwrap(), Config::parse("x", EXAMPLE).unwrap());
     assert!(
@@ -84,10 +86,19 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     let mut upstream = open.upstreams[0].clone();
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
+    let acme = open.acme.unwrap();
+    assert_eq!((acme.egress, acme.names.len(), given.acme), (None, 2, None));
     assert_eq!((open.services, open.callers), (given.services, given.callers));
+    let entra = &open.issuers[0];
+    assert_eq!((open.issuers.len(), given.issuers.len()), (2, 0));
+    assert_eq!(entra.limits, issuers::config::Limits::default());
+    assert_eq!((entra.expected.skew, entra.algorithms.len()), (Duration::from_secs(60), 2));
     assert_eq!(open.idempotency, given.idempotency);
     assert_eq!(given.idempotency, idempotency::Limits::default());
     assert_eq!((open.audit, given.audit), (given.audit, crate::agent::audit::Settings::default()));
+    assert!(open.egress.ca_file.is_some() && open.egress.bytes_a_day.is_some());
+    let egress = crate::agent::egress::Settings { ca_file: None, bytes_a_day: None, ..open.egress };
+    assert_eq!((egress, given.egress), Default::default());
 }
 
 #[test]
@@ -105,6 +116,7 @@ fn the_example_names_every_key() {
         ("relay", "[relay]\nqqqqqqqq = 1"),
         ("upstream", "[upstream.jira]\nqqqqqqqq = 1"),
         ("audit", "[audit]\nqqqqqqqq = 1"),
+        ("egress", "[egress]\nqqqqqqqq = 1"),
         ("oauth", "[upstream.jira.oauth]\nqqqqqqqq = 1"),
         ("policy", "[policy]\nqqqqqqqq = 1"),
         ("profile", "[policy]\nprofiles = [\"jira-read\"]\n[policy.profile.jira-read]\nqqqqqqqq = 1"),
@@ -113,9 +125,12 @@ fn the_example_names_every_key() {
         ("service", "[service.x]\nqqqqqqqq = 1"),
         ("client credentials", "[service.x.client-credentials]\nqqqqqqqq = 1"),
         ("caller", "[caller.x]\nqqqqqqqq = 1"),
+        ("issuer", "[issuer.x]\nqqqqqqqq = 1"),
         ("idempotency", "[idempotency]\nqqqqqqqq = 1"),
         ("pages", "[pages]\nqqqqqqqq = 1"),
         ("pass-through", "[pass-through]\nqqqqqqqq = 1"),
+        ("acme", "[pass-through.acme]\nqqqqqqqq = 1"),
+        ("external account", "[pass-through.acme.external-account]\nqqqqqqqq = 1"),
         ("log", "[log]\nqqqqqqqq = 1"),
         ("top", "qqqqqqqq = 1"),
     ] {
@@ -129,6 +144,7 @@ fn the_example_names_every_key() {
                     || line.contains(&format!("{key} = {{"))
                     || line == format!("# [{key}]")
                     || line.contains(&format!("[policy.{key}"))
+                    || line.contains(&format!("[pass-through.{key}"))
                     || line.contains(&format!("[upstream.jira.{key}"))
             };
             assert!(EXAMPLE.lines().any(named), "{table}: {key}");
@@ -319,6 +335,7 @@ fn what_the_file_names_is_looked_at() {
         [
             ("state folder".to_owned(), true),
             ("store key".to_owned(), true),
+            ("egress (direct, to hosts that other tables name)".to_owned(), true),
             ("upstream jira ca-file".to_owned(), false),
             ("service reader".to_owned(), false),
         ]
@@ -419,5 +436,33 @@ fn pages_are_over_tls_but_on_loopback_and_the_redirect_url_is_theirs() {
     ] {
         let shown = faults(&pages(&keys));
         assert!(shown.contains(fault), "{fault} in {shown}");
+    }
+}
+
+#[test]
+fn the_way_out_is_read_and_a_proxy_must_be_there() {
+    use crate::agent::egress::Way;
+    let egress = |keys: &str| format!("{HEAD}[egress]\n{keys}\n");
+    let config = Config::parse("x", &egress("way = \"relay\"\nallow = [\"*.Example.com:443\"]")).unwrap();
+    assert_eq!(
+        (config.egress.way, config.egress.allow[0].to_string().as_str()),
+        (Way::Relay, "*.example.com:443")
+    );
+    let shown: Vec<String> = config.check().into_iter().map(|finding| finding.subject).collect();
+    assert!(shown.contains(&"egress (relay, to *.example.com:443)".to_owned()), "{shown:?}");
+    assert!(faults(&egress("way = \"proxy\"")).contains("[relay] names none"));
+    let with_proxy =
+        egress("way = \"proxy\"").replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p:3128\"");
+    assert_eq!(Config::parse("x", &with_proxy).unwrap().egress.way, Way::Proxy);
+    for (keys, says) in [
+        ("way = \"tunnel\"", "is no way out"),
+        ("allow = [\"login.example.com\"]", "needs a port"),
+        ("allow = [\"https://login.example.com:443\"]", "is no host"),
+        ("allow = [\"*:443\"]", "is no pattern"),
+        ("connections = 0", "too small"),
+        ("bytes-a-day = \"1 KB\"", "too small"),
+    ] {
+        let faults = faults(&egress(keys));
+        assert!(faults.contains(says), "{keys}: {faults}");
     }
 }

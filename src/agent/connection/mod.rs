@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod enrol;
 mod fault;
+mod look;
 pub mod open;
 mod outer;
 mod slot;
@@ -29,13 +30,14 @@ use crate::common::tasks::Tasks;
 use crate::config::values::WssUrl;
 use crate::net::dial::Proxy;
 use crate::net::tls::TlsFault;
-use crate::net::tunnel::TunnelBody;
+use crate::net::tunnel::{Tunnel, TunnelBody};
 use calls::Calls;
 use open::Opener;
 use slot::Slot;
 
 pub use calls::{Arrivals, Streams};
 pub use fault::ConnectFault;
+pub use look::{Inspection, look};
 pub use status::{Binding, Snapshot};
 
 /// What the agent says it is.
@@ -111,6 +113,14 @@ impl Connection {
     /// How each tunnel is.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.slots.iter().map(|slot| slot.snapshot(self.clock.now())).collect()
+    }
+
+    /// The tunnels on which streams can be opened, those with room first.
+    pub fn tunnels(&self) -> Vec<Tunnel> {
+        let mut usable: Vec<Tunnel> =
+            self.slots.iter().filter_map(|slot| slot.tunnel()).filter(Tunnel::is_usable).collect();
+        usable.sort_by_key(|tunnel| !tunnel.has_room());
+        usable
     }
 
     /// Tells the relay about this agent (STATUS, at most 4 KB): now, and after each connect.

@@ -8,8 +8,10 @@ const CHECK: &str = "config";
 /// What `check-config` looks at, but for the store's key, which has a check of its own.
 pub(super) fn check(context: &Context) -> Vec<Finding> {
     let file = context.file.display();
-    let faults = context.config.check().into_iter().filter(|found| found.subject != "store key");
+    let found = context.config.check().into_iter().filter(|found| found.subject != "store key");
+    let (hints, faults): (Vec<_>, Vec<_>) = found.partition(|found| found.hint.is_some());
     let mut findings: Vec<Finding> = faults
+        .into_iter()
         .filter_map(|found| Some((found.subject, found.fault?)))
         .map(|(subject, fault)| {
             let action = format!(
@@ -21,6 +23,8 @@ pub(super) fn check(context: &Context) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok(CHECK, format!("{file} and all that it names are sound")));
     }
+    let hints = hints.into_iter().filter_map(|found| Some(format!("{}: {}.", found.subject, found.hint?)));
+    findings.extend(hints.map(|hint| Finding::note(CHECK, hint)));
     findings
 }
 

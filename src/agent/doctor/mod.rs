@@ -9,6 +9,8 @@ mod clock;
 mod config;
 mod daemon;
 mod finding;
+mod inspection;
+mod issuers;
 mod relay;
 mod store;
 mod upstream;
@@ -96,6 +98,7 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
         ("agent", async { daemon::check(context) }.boxed()),
         ("relay", relay::check(context).boxed()),
         ("upstream", upstream::check(context).boxed()),
+        ("issuer", issuers::check(context).boxed()),
         ("certificate", certificate::check(context).boxed()),
     ];
     let bounded = checks.into_iter().map(|(name, check)| within(name, check));

@@ -7,9 +7,10 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::finding::{sentence, shown};
-use super::{Context, Finding, Level};
+use super::{Context, Finding, Level, inspection};
 use crate::agent::config;
 use crate::agent::connection::open::{Opener, Secured};
+use crate::agent::connection::{Config, look};
 use crate::net::dial::{DialFault, Proxy, Target, resolve};
 use crate::net::websocket;
 use crate::tunnel::code::CloseCode;
@@ -88,6 +89,8 @@ async fn steps(context: &Context, findings: &mut Vec<Finding>) -> Option<()> {
         Ok((mut socket, fields)) => {
             context.saw_time("the relay", fields.get(DATE));
             findings.push(Finding::ok(WEBSOCKET, "it takes agents"));
+            let looked = look(&mut socket).await;
+            findings.push(inspection::judge(context, &looked));
             websocket::close(&mut socket, CloseCode::Stopping, PARTING).await;
             Some(())
         }

@@ -5,10 +5,11 @@ use http::request::Parts;
 use super::signed::{self, Signed};
 use super::{Arrival, Site};
 use crate::agent::callers::{Presented, UnknownKey, presented};
+use crate::agent::issuers::Known;
 use crate::agent::policy::Trust;
 use crate::agent::signed::Signing;
 use crate::common::act_as::ActAs;
-use crate::common::ids::CallerName;
+use crate::common::ids::{CallerName, IssuerName};
 use crate::common::problem::{Code, Problem};
 use crate::identity::signatures;
 
@@ -20,6 +21,8 @@ pub(super) struct Identified {
     pub(super) trust: Trust,
     /// The person whom the credential itself names; the header may then only name the same.
     pub(super) person: Option<ActAs>,
+    /// Whose token says so, where it is a token.
+    pub(super) issuer: Option<IssuerName>,
     /// What its signature proves, of a call that is signed.
     pub(super) signed: Option<Signed>,
 }
@@ -38,9 +41,15 @@ pub(super) async fn identify(
     }
     let trust = arrival.way.trust();
     match presented(&head.headers) {
+        Presented::Token(token) => {
+            let known = site.issuers.identify(token.expose()).await.map_err(|fault| fault.problem())?;
+            let Known { issuer, caller, person } = known.as_ref().clone();
+            let trust = Trust { proves_person: person.is_some(), ..trust };
+            Ok(Identified { caller, trust, person, issuer: Some(issuer), signed: None })
+        }
         Presented::Key(key) => {
             let caller = site.callers.authenticate(key.expose()).map_err(UnknownKey::problem)?;
-            Ok(Identified { caller, trust, person: None, signed: None })
+            Ok(Identified { caller, trust, person: None, issuer: None, signed: None })
         }
         other => Err(other.problem().unwrap_or_else(|| Problem::new(Code::CallerUnknown, "Send a key."))),
     }

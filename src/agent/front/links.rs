@@ -84,18 +84,11 @@ impl Step {
         }
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, site, signing).await?;
-        let Identified { caller, trust, person, signed } = identified;
+        let Identified { caller, trust, person, issuer, signed } = identified;
         *bound = signed.as_ref().map(Bound::to);
+        let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let refused = |person: Option<&ActAs>, problem: &Problem| {
-            record::step_refused(
-                audit,
-                self.path(),
-                &caller,
-                person,
-                signed.as_ref(),
-                arrival.request_id,
-                problem,
-            );
+            record::step_refused(audit, self.path(), &caller, person, by, problem);
         };
         let person = act_as::named(&parts.headers, &caller, site.options.get(&caller), person);
         let person = person.and_then(|person| {

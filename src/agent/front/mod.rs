@@ -38,6 +38,7 @@ use super::audit::Audit;
 use super::callers::{self, Callers};
 use super::counters::CallMetrics;
 use super::credentials::{Credential, Credentials};
+use super::issuers::Issuers;
 use super::links::LinkDesk;
 use super::mapping::Mappings;
 use super::pause::Pause;
@@ -66,6 +67,8 @@ pub struct Site {
     pub upstreams: HashMap<UpstreamName, Proxy>,
     /// The callers' keys.
     pub callers: Arc<Callers>,
+    /// Whose tokens are taken in place of a key.
+    pub issuers: Arc<Issuers>,
     /// The services' accounts.
     pub credentials: Arc<Credentials>,
     /// Who is whom, for calls made as a person.
@@ -166,8 +169,9 @@ impl Front {
         let query = Query::parse(query).map_err(super::policy::PathFault::problem)?;
         let (mut parts, body) = request.into_parts();
         let identified = caller::identify(&mut parts, arrival, &site, self.signing.as_ref()).await?;
-        let Identified { caller, trust, person, signed } = identified;
+        let Identified { caller, trust, person, issuer, signed } = identified;
         *bound = signed.as_ref().map(Bound::to);
+        let by = record::By::of(arrival.request_id, issuer.as_ref(), signed.as_ref());
         let options = site.options.get(&caller);
         let act_as = act_as::named(&parts.headers, &caller, options, person);
         let request = Request::from_parts(parts, body);
@@ -185,7 +189,7 @@ impl Front {
         };
         // From here on it is known who is refused.
         let refused = |call: &Call, act_as: Option<&ActAs>, problem: &Problem| {
-            record::refused(&self.audit, call, act_as, signed.as_ref(), arrival.request_id, problem);
+            record::refused(&self.audit, call, act_as, by, problem);
         };
         let act_as = act_as.inspect_err(|problem| refused(&call, None, problem))?;
         let request = match site.policy.holds_body(&call) {
@@ -212,7 +216,7 @@ impl Front {
         })?;
         let credential = credential(&permit, act_as.as_ref(), &site).await;
         let known = credential.as_ref().ok().and_then(Option::as_deref);
-        let facts = record::facts(&permit, act_as.as_ref(), known, signed.as_ref(), arrival.request_id);
+        let facts = record::facts(&permit, act_as.as_ref(), known, by);
         let record = self.audit.begin(facts);
         let credential = match credential {
             Ok(credential) => credential,

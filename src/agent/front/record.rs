@@ -9,16 +9,29 @@ use crate::agent::audit::{As, Audit, ByRule, Facts, Prepared};
 use crate::agent::credentials::Credential;
 use crate::agent::policy::{Call, Identity, Permit};
 use crate::common::act_as::ActAs;
-use crate::common::ids::{CallerName, RequestId};
+use crate::common::ids::{CallerName, IssuerName, RequestId};
 use crate::common::problem::Problem;
+
+/// Which call, and by what its caller is known: a token of this issuer, a signature of this key, or neither.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By<'a> {
+    request: RequestId,
+    issuer: Option<&'a IssuerName>,
+    key: Option<&'a str>,
+}
+
+impl<'a> By<'a> {
+    pub(super) fn of(request: RequestId, issuer: Option<&'a IssuerName>, signed: Option<&'a Signed>) -> Self {
+        Self { request, issuer, key: signed.map(|signed| signed.key_id.as_str()) }
+    }
+}
 
 /// Of a call that a rule allows. Its credential may be missing yet.
 pub(super) fn facts(
     permit: &Permit,
     act_as: Option<&ActAs>,
     credential: Option<&Credential>,
-    signed: Option<&Signed>,
-    request: RequestId,
+    by: By<'_>,
 ) -> Prepared {
     let rule = permit.rule();
     let user = credential.map(Credential::user);
@@ -30,7 +43,8 @@ pub(super) fn facts(
     let allow = rule.allow().as_str();
     let place = rule.place();
     Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: permit.caller().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         identity,
@@ -41,29 +55,23 @@ pub(super) fn facts(
         path: Some(permit.path().as_str()),
         rule: Some(ByRule { text: allow, file: &place.file, line: place.line }),
         relay_trust: rule.terms().accept_relay_trust,
-        signed: signed.map(|signed| signed.key_id.as_str()),
+        signed: by.key,
     }
     .prepare()
 }
 
 /// A call of a known caller that the policy refuses.
-pub(super) fn refused(
-    audit: &Audit,
-    call: &Call,
-    act_as: Option<&ActAs>,
-    signed: Option<&Signed>,
-    request: RequestId,
-    problem: &Problem,
-) {
+pub(super) fn refused(audit: &Audit, call: &Call, act_as: Option<&ActAs>, by: By<'_>, problem: &Problem) {
     let path = shortened(call.path.as_str());
     let facts = Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: call.caller.as_ref().map(CallerName::as_str),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         upstream: Some(call.upstream.as_str()),
         method: Some(&call.method),
         path: Some(&path),
-        signed: signed.map(|signed| signed.key_id.as_str()),
+        signed: by.key,
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);
@@ -84,17 +92,17 @@ pub(super) fn step_refused(
     path: &str,
     caller: &CallerName,
     act_as: Option<&ActAs>,
-    signed: Option<&Signed>,
-    request: RequestId,
+    by: By<'_>,
     problem: &Problem,
 ) {
     let facts = Facts {
-        request: Some(request),
+        request: Some(by.request),
+        issuer: by.issuer.map(IssuerName::as_str),
         caller: Some(caller.as_str()),
         act_as: act_as.map(|person| (person.provider(), person.subject())),
         method: Some(&Method::POST),
         path: Some(path),
-        signed: signed.map(|signed| signed.key_id.as_str()),
+        signed: by.key,
         ..Facts::default()
     };
     audit.begin(facts.prepare()).not_made(problem);

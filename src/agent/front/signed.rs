@@ -65,7 +65,7 @@ pub(super) async fn identify(
     let (digests, binding) = (covered.digests, covered.binding);
     let signed = Signed { digests, key_id: claim.key_id, binding, takes_trailers };
     let trust = Trust { is_signed: true, ..arrival.way.trust() };
-    Ok(Identified { caller, trust, person: None, signed: Some(signed) })
+    Ok(Identified { caller, trust, person: None, issuer: None, signed: Some(signed) })
 }
 
 /// A body that is not the one that was signed; nothing of it was sent.

@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod credentials;
+mod egress;
 mod pass_through;
 mod store;
 
@@ -15,10 +16,11 @@ use http::StatusCode;
 use super::admin::audit::AuditDesk;
 use super::admin::certificates::CertificateDesk;
 use super::admin::credentials::CredentialDesk;
+use super::admin::egress::EgressDesk;
 use super::admin::refusals::{RefusalsReport, RefusedLine};
 use super::admin::status::{
-    AuditStatus, ConfigStatus, IdempotencyStatus, NodeStatus, OuterStatus, PolicyStatus, ProcessStatus,
-    RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
+    AuditStatus, ConfigStatus, IdempotencyStatus, IssuerStatus, NodeStatus, OuterStatus, PolicyStatus,
+    ProcessStatus, RelayStatus, Status, StoreStatus, TunnelStatus, UpstreamStatus,
 };
 use super::admin::store::StoreDesk;
 use super::admin::{Answer, CallerLine, House, KeyLine, Made};
@@ -28,6 +30,7 @@ use super::connection::{Connection, Snapshot};
 use super::counters::CallMetrics;
 use super::front::Site;
 use super::idempotency::{Ledger, Usage};
+use super::issuers::IssuerReport;
 use super::pass_through::PassThrough;
 use super::pause::Pause;
 use super::policy::Policy;
@@ -46,6 +49,7 @@ use crate::net::local::Refused;
 pub use audit::AuditRoom;
 pub use certificates::CertificateRoom;
 pub use credentials::{CredentialRoom, View};
+pub use egress::EgressRoom;
 pub use store::StoreRoom;
 
 /// The parts that there is something to say about, or to do with.
@@ -80,6 +84,8 @@ pub struct Running {
     pub certificates: CertificateRoom,
     /// The services' secrets.
     pub credentials: CredentialRoom,
+    /// The way to hosts on the internet.
+    pub egress: EgressRoom,
     /// The store.
     pub store: StoreRoom,
     /// The configuration file.
@@ -112,10 +118,12 @@ impl House for Running {
                 agent: Some(self.enrolment.agent.to_string()),
                 tunnels: self.connection.snapshots().into_iter().map(tunnel).collect(),
             },
+            egress: self.egress.status(),
             pass_through: pass_through::status(self.passing.as_ref(), self.clock.wall()),
             upstreams,
             policy: policy_status(&site.policy),
             callers: self.callers.list().len(),
+            issuers: site.issuers.reports().into_iter().map(issuer).collect(),
             idempotency: idempotency(self.ledger.usage()),
             store: StoreStatus {
                 resealing: self.store.is_resealing(),
@@ -224,12 +232,34 @@ impl House for Running {
         &self.credentials
     }
 
+    fn egress(&self) -> &dyn EgressDesk {
+        &self.egress
+    }
+
     fn store(&self) -> &dyn StoreDesk {
         &self.store
     }
 
     fn remove_caller<'a>(&'a self, name: &'a CallerName) -> Answer<'a, ()> {
         Box::pin(async { self.callers.remove(name).await.map_err(|fault| refused(&fault)) })
+    }
+}
+
+fn issuer(report: IssuerReport) -> IssuerStatus {
+    IssuerStatus {
+        name: report.name,
+        issuer: report.issuer,
+        usable: report.usable,
+        keys: report.keys,
+        ignored: report.ignored,
+        fetched: report.fetched.map(stamp),
+        age_seconds: report.age.map(|age| age.as_secs()),
+        error: report.fault,
+        verified: report.verified,
+        remembered: report.remembered,
+        refused: report.refused,
+        fetches: report.fetches,
+        failed_fetches: report.failures,
     }
 }
 

@@ -12,6 +12,7 @@ mod content;
 mod decide;
 
 pub mod explain;
+mod guarded;
 mod hidden;
 mod matcher;
 mod path;
@@ -38,6 +39,7 @@ pub use always::{always_denied, always_denied_paths};
 pub use body::{BodyTest, HeldBody, JsonFault, Pointer, PointerFault};
 pub use content::{Content, ContentFault, MediaType, MediaTypeFault};
 pub use decide::{Permit, authorise, decide};
+pub use guarded::{GUARDED_DEMANDS, guarded, guarded_calls, reaches_guarded};
 pub use hidden::Earlier;
 use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};

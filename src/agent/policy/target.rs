@@ -165,6 +165,11 @@ impl Methods {
         self.0 & !other.0 == 0
     }
 
+    /// Whether any method is in both sets.
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Whether a rule could allow the method at all.
     pub fn knows(method: &Method) -> bool {
         bit(method).is_some()

@@ -52,6 +52,8 @@ pub enum Lack {
     Required(Vec<Demand>),
     /// The rule makes calls as a person, and only the relay vouches for who calls.
     Person,
+    /// The call changes what only administrators change, and the rule does not say what that takes.
+    Guarded(&'static str),
 }
 
 impl Trust {
@@ -101,6 +103,11 @@ impl fmt::Display for Lack {
             Self::Person => formatter.write_str(
                 "it makes calls as a person, which takes a signed call, pass-through under the site's own name, \
                  or a token for that person; `accept-relay-trust = true` would do without",
+            ),
+            Self::Guarded(what) => write!(
+                formatter,
+                "this call is about {what}, which takes a signed call or pass-through under the site's own name, \
+                 unless the rule says otherwise by `require` or `accept-relay-trust = true`"
             ),
         }
     }

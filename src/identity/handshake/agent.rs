@@ -76,6 +76,17 @@ pub enum Answer {
     StartTls,
 }
 
+/// Where a handshake would go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glance {
+    /// Here: both ends see one TLS session.
+    Same,
+    /// Inside: something opens TLS on the way.
+    StartTls,
+    /// Nowhere.
+    Stop,
+}
+
 /// Let in.
 #[derive(Debug, Clone)]
 pub struct Welcomed {
@@ -176,15 +187,11 @@ impl Waiting {
         if shown != trusted {
             return Err(Distrust::WrongKey { shown, trusted });
         }
-        if !same_session(&challenge, &self.hello, &session.exporter) {
-            // Nothing is believed of a CHALLENGE that came through other hands, but that TLS inside is worth a try: in
-            // there all is asked and signed anew.
-            let offered = challenge.capabilities.iter().any(|name| name == INNER_TLS);
-            return match session.layer {
-                Layer::Outer if offered => Ok(Answer::StartTls),
-                Layer::Outer => Err(Distrust::Intercepted),
-                Layer::Inner => Err(Distrust::InterceptedInside),
-            };
+        match self.where_to(&challenge, session) {
+            Glance::Same => {}
+            Glance::StartTls => return Ok(Answer::StartTls),
+            Glance::Stop if session.layer == Layer::Outer => return Err(Distrust::Intercepted),
+            Glance::Stop => return Err(Distrust::InterceptedInside),
         }
         let hash = digest(Label::Relay, &[&self.raw, document], &session);
         if !challenge.relay_key.verifies(&hash, signature) {
@@ -201,6 +208,26 @@ impl Waiting {
         let transcript = [self.raw, payload.clone(), proof.clone()];
         let proved = Proved { hello: self.hello, relay: challenge.relay_key, session, transcript };
         Ok(Answer::Proof(proof, Box::new(proved)))
+    }
+}
+
+impl Waiting {
+    /// Nothing is believed of a CHALLENGE that came through other hands, but that TLS inside is worth a try: in there all
+    /// is asked and signed anew.
+    fn where_to(&self, challenge: &Challenge, session: Session) -> Glance {
+        let offered = challenge.capabilities.iter().any(|name| name == INNER_TLS);
+        match session.layer {
+            _ if same_session(challenge, &self.hello, &session.exporter) => Glance::Same,
+            Layer::Outer if offered => Glance::StartTls,
+            _ => Glance::Stop,
+        }
+    }
+
+    /// Where it would go on. Checks no signature: to look from outside, not to go on.
+    pub fn glance(&self, payload: &[u8], session: Session) -> Result<Glance, Distrust> {
+        let document =
+            split_signed(payload).and_then(|(document, ..)| decode_document::<Challenge>(document));
+        document.map(|challenge| self.where_to(&challenge, session)).ok_or(Distrust::Malformed("CHALLENGE"))
     }
 }
 

@@ -475,3 +475,59 @@ proptest! {
         let _ = Refuse::decode(&bytes);
     }
 }
+
+/// A key of a known seed, in PKCS#8 with its public half (RFC 8410, section 7).
+fn fixed_key(seed: u8) -> SigningKey {
+    use ring::signature::KeyPair as _;
+    let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let before = [0x30, 0x51, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let document = [&before, &[seed; 32][..], &[0x81, 0x21, 0], pair.public_key().as_ref()].concat();
+    SigningKey::from_pkcs8(&document).unwrap()
+}
+
+/// One handshake in which nothing is left to chance: Ed25519 signatures are not (RFC 8032).
+fn golden(pair: &Pair, session: Session, name: &str) -> Vec<String> {
+    let start = Start {
+        boot: BootId::from_bytes([0x22; 16]),
+        software: "outhaul-agent/golden".into(),
+        ..pair.start()
+    };
+    let (hello, waiting) = start.hello(&pair.agent, Encoded([0x33; 32]));
+    let opened = Opened::read(&hello).unwrap();
+    let (challenge, challenged) = opened.challenge(&pair.relay, session, Encoded([0x44; 32]));
+    let told = OuterCertificate { issuer: "CN=Corp inspection".to_owned(), ..outer_certificate() };
+    let Answer::Proof(proof, proved) = waiting.answer(&challenge, &pair.agent, session, Some(&told)).unwrap()
+    else {
+        panic!("one session")
+    };
+    let welcome =
+        challenged.verify(&proof, &pair.agent.public()).unwrap().welcome(&pair.relay, &pair.welcome());
+    proved.welcomed(&welcome).unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    [
+        ("hello", hello),
+        ("challenge", challenge),
+        ("proof", proof),
+        ("welcome", welcome),
+        ("confirm", confirm()),
+    ]
+    .iter()
+    .map(|(step, payload)| format!("{name}-{step} {}", hex(payload)))
+    .collect()
+}
+
+#[test]
+fn golden_handshakes_are_made_and_read_as_ever() {
+    let file = include_str!("../../../tests/vectors/handshake.txt");
+    let kept: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    let join = Join { counter: 7, value: Encoded([0x55; 32]) };
+    let mut made = Vec::new();
+    for (enrol, purpose) in [(false, "connect"), (true, "enrol")] {
+        for session in [Session::outer([0x66; 32]), Session::inner([0x77; 32])] {
+            let (agent, relay, id) = (fixed_key(1), fixed_key(2), AgentId::from_bytes([0x11; 16]));
+            let pair = Pair { agent, relay, id, join, enrol, ..Pair::new() };
+            made.extend(golden(&pair, session, &format!("{purpose}-{}", session.layer.as_str())));
+        }
+    }
+    assert_eq!(made, kept, "\n{}\n", made.join("\n"));
+}

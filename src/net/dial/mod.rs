@@ -3,6 +3,7 @@
 //! [`dial`] is the entry point. Only what its caller says counts: the environment is not read here.
 
 mod exempt;
+mod known;
 mod login;
 mod proxy;
 mod race;
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 use super::tls;
 
 pub use exempt::{Exempt, ExemptFault};
+pub use known::{connect_to, is_own, lookup};
 pub use login::{Credentials, Login, LoginFault, Scheme};
 pub use proxy::{Challenge, ProxyFault};
 pub use stream::Prefixed;

@@ -4,6 +4,7 @@
 //! then what is live. Whoever may only read is turned away by `net::local` ([`MayChange`]).
 
 mod agents;
+mod egress;
 mod names;
 mod sites;
 
@@ -21,6 +22,7 @@ use crate::config::values::WssUrl;
 use crate::identity::keys::Fingerprint;
 use crate::net::local::Refused;
 use crate::net::tls::Certificates;
+use crate::relay::egress::Egress;
 use crate::relay::registry::{PassThroughNames, Registry};
 use crate::relay::store::{Store, StoreFault};
 
@@ -33,6 +35,9 @@ pub struct Operations(Arc<Inner>);
 struct Inner {
     store: Store,
     registry: Registry,
+    egress: Egress,
+    /// Held from the change of the store until it is in force, so that two changes come into force in their order.
+    changing_egress: Mutex<()>,
     clock: Clock,
     public_url: WssUrl,
     fingerprint: Fingerprint,
@@ -68,6 +73,7 @@ impl Operations {
     pub fn new(
         store: Store,
         registry: Registry,
+        egress: Egress,
         clock: Clock,
         public_url: WssUrl,
         fingerprint: Fingerprint,
@@ -76,6 +82,8 @@ impl Operations {
         Self(Arc::new(Inner {
             store,
             registry,
+            egress,
+            changing_egress: Mutex::default(),
             clock,
             public_url,
             fingerprint,
@@ -93,6 +101,9 @@ pub fn routes(operations: Operations) -> Router {
         .route("/sites/{name}/pause", post(sites::pause))
         .route("/sites/{name}/resume", post(sites::resume))
         .route("/sites/{name}/enrol", post(sites::enrol))
+        .route("/sites/{name}/egress", get(egress::list))
+        .route("/sites/{name}/egress/allow", post(egress::allow))
+        .route("/sites/{name}/egress/deny", post(egress::deny))
         .route("/sites/{name}/names", post(names::add))
         .route("/sites/{name}/names/remove", post(names::remove))
         .route("/names", get(names::list))

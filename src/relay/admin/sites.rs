@@ -71,6 +71,7 @@ pub(super) async fn list(State(operations): State<Operations>) -> Result<Json<Va
                 "agents": known.count(),
                 "connected": connected.len(),
                 "calls": calls,
+                "egress": inner.egress.usage(&site.name),
                 "names": names,
                 "connections": connections,
             })
@@ -98,6 +99,7 @@ pub(super) async fn remove(
     }
     inner.direct.names.remove_site(&name);
     inner.registry.remove_site(&name);
+    inner.egress.forget(&name);
     tracing::info!(site = %name, "a site was removed");
     Ok(Json(json!({ "site": name })))
 }

@@ -13,9 +13,15 @@ use crate::identity::handshake::join::Join;
 use crate::identity::keys::SigningKey;
 use crate::identity::token::EnrolmentToken;
 use crate::net::local::{Client, Server};
+use crate::relay::config::Config;
+use crate::relay::egress::System;
+use crate::relay::metrics::RelayMetrics;
 use crate::relay::registry::Waiting;
 use crate::relay::store::NewAgent;
 use crate::relay::tenancy;
+
+const CONFIG: &str = "[server]\ncertificate = \"/c\"\nprivate-key = \"/k\"\nzone = \"relay.example.com\"\n\
+                      [egress]\nallow = \"graph.example.com:443\"\n";
 
 struct Bench {
     client: Client,
@@ -43,6 +49,11 @@ impl Bench {
         let registry = Registry::new(waiting, limits, Clock::system());
         let fingerprint = SigningKey::generate().unwrap().0.public().fingerprint();
         let url = "wss://relay.example.com".parse().unwrap();
+        let tasks = Tasks::new();
+        let settings = Config::parse("relay.toml", CONFIG).unwrap().egress;
+        let network = Arc::new(System::new(tasks.clone()));
+        let metrics = RelayMetrics::new();
+        let egress = Egress::new(settings, Vec::new(), network, metrics, Clock::system(), tasks.clone());
         let made = rcgen::generate_simple_self_signed(["*.relay.example.com".into(), "own.example".into()]);
         let made = made.unwrap();
         let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
@@ -54,11 +65,17 @@ impl Bench {
             zone: "relay.example.com".to_owned(),
             certificates: Certificates::load(&certificate, &key).unwrap(),
         };
-        let operations =
-            Operations::new(store.clone(), registry.clone(), Clock::system(), url, fingerprint, direct);
+        let operations = Operations::new(
+            store.clone(),
+            registry.clone(),
+            egress,
+            Clock::system(),
+            url,
+            fingerprint,
+            direct,
+        );
         let socket = folder.path().join("admin.sock");
         let server = Server::bind(&socket).unwrap();
-        let tasks = Tasks::new();
         let group = tasks.clone();
         tasks.spawn("admin", async move { server.serve(routes(operations), &group).await });
         let client = Client::new(&socket, "outhaul-relay");
@@ -146,6 +163,41 @@ async fn agents_are_shown_activated_and_revoked() {
     assert_eq!(bench.client.get("/agents/zzz").await.unwrap_err().exit(), Exit::Data);
     let unclear = bench.client.get("/agents/0").await.unwrap_err();
     assert!(unclear.to_string().contains("more of it"), "{unclear}");
+}
+
+#[tokio::test]
+async fn hosts_are_allowed_and_denied_for_a_site() {
+    let bench = Bench::new();
+    bench.post("/sites", json!({"name": "acme"})).await.unwrap();
+    let list = async || bench.client.get("/sites/acme/egress").await.unwrap();
+    assert_eq!(list().await["hosts"], json!([]));
+    assert_eq!(list().await["every_site"], json!(["graph.example.com:443"]));
+    let host = |host: &str| json!({ "host": host });
+    let allow = async |text: &str| bench.post("/sites/acme/egress/allow", host(text)).await;
+    allow("LOGIN.example.com:443").await.unwrap();
+    allow("login.example.com:443").await.unwrap();
+    let allowed = allow("*.example.org:443").await.unwrap();
+    assert_eq!(allowed["hosts"], json!(["*.example.org:443", "login.example.com:443"]));
+    for (bad, says) in
+        [("login.example.com", "needs a port"), ("*.com:443", "no pattern"), ("a:1", "no host")]
+    {
+        let refused = allow(bad).await.unwrap_err();
+        assert!(refused.to_string().contains(says) && refused.exit() == Exit::Data, "{refused}");
+    }
+    let deny = async |text: &str| bench.post("/sites/acme/egress/deny", host(text)).await;
+    assert_eq!(deny("*.example.org:443").await.unwrap()["hosts"], json!(["login.example.com:443"]));
+    let refused = deny("graph.example.com:443").await.unwrap_err().to_string();
+    assert!(refused.contains("[egress] allow"), "{refused}");
+    let refused = deny("other.example.com:443").await.unwrap_err().to_string();
+    assert!(refused.contains("site egress list acme"), "{refused}");
+    for path in ["/sites/none/egress/allow", "/sites/none/egress/deny"] {
+        assert!(bench.post(path, host("login.example.com:443")).await.is_err());
+    }
+    assert!(bench.client.get("/sites/none/egress").await.is_err());
+    // Gone with the site.
+    bench.post("/sites/acme/remove", json!({"force": false})).await.unwrap();
+    bench.post("/sites", json!({"name": "acme"})).await.unwrap();
+    assert_eq!(list().await["hosts"], json!([]));
 }
 
 #[tokio::test]

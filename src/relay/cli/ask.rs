@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Agent, Agents, Enrol, Name, Site, show};
+use super::{Agent, Agents, Egress, Enrol, Name, Site, show};
 use crate::common::report::Report;
 use crate::net::local::Client;
 use crate::terminal::{say, say_json};
@@ -45,6 +45,7 @@ async fn site_command(client: &Client, json: bool, site: &Site) -> Result<(), Re
         Site::Resume { name } => {
             (client.post(&format!("/sites/{}/resume", segment(name)), &none).await?, show::site_resumed)
         }
+        Site::Egress(egress) => (egress_command(client, egress).await?, show::egress),
         Site::Name(Name::Add { site, name }) => {
             let path = format!("/sites/{}/names", segment(site));
             (client.post(&path, &json!({ "name": name })).await?, show::name_added)
@@ -62,6 +63,20 @@ async fn site_command(client: &Client, json: bool, site: &Site) -> Result<(), Re
     };
     print(json, &answer, text);
     Ok(())
+}
+
+async fn egress_command(client: &Client, egress: &Egress) -> Result<Value, Report> {
+    let (Egress::Allow { site, .. } | Egress::List { site } | Egress::Deny { site, .. }) = egress;
+    let path = format!("/sites/{}/egress", segment(site));
+    match egress {
+        Egress::Allow { host, .. } => {
+            client.post(&format!("{path}/allow"), &json!({ "host": host.to_string() })).await
+        }
+        Egress::List { .. } => client.get(&path).await,
+        Egress::Deny { host, .. } => {
+            client.post(&format!("{path}/deny"), &json!({ "host": host.to_string() })).await
+        }
+    }
 }
 
 async fn agents_command(client: &Client, json: bool, agents: &Agents) -> Result<(), Report> {

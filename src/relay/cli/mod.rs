@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::common::host::HostPattern;
 use crate::common::limits::parse_duration;
 use crate::terminal::Generate;
 
@@ -79,11 +80,39 @@ pub enum Site {
         /// Which site.
         name: String,
     },
+    /// The hosts that a site may reach through this relay. None unless listed.
+    #[command(subcommand)]
+    Egress(Egress),
     /// The names by which callers reach a site with TLS that this relay does not end.
     #[command(subcommand)]
     Name(Name),
     /// Make a one-time token by which an agent becomes known, and print the line to run at the site.
     Enrol(Enrol),
+}
+
+/// A site's list of hosts. HOST is a name and a port, such as login.example.com:443, or *.example.com:443 for every
+/// name below one.
+#[derive(Debug, Subcommand)]
+pub enum Egress {
+    /// Let a site reach a host, from now on.
+    Allow {
+        /// Which site.
+        site: String,
+        /// Which host.
+        host: HostPattern,
+    },
+    /// Show which hosts a site may reach, and what it has used.
+    List {
+        /// Which site.
+        site: String,
+    },
+    /// Take a host off a site's list; connections to it end at once.
+    Deny {
+        /// Which site.
+        site: String,
+        /// Which host, as it stands in the list.
+        host: HostPattern,
+    },
 }
 
 /// A customer's own names.

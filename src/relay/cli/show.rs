@@ -29,7 +29,7 @@ pub(super) fn site_resumed(answer: &Value) -> String {
 
 pub(super) fn sites(answer: &Value) -> String {
     let mut rows =
-        vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "PASSED", "NAMES", "CREATED"])];
+        vec![row(&["SITE", "STATE", "AGENTS", "CONNECTED", "CALLS", "PASSED", "NAMES", "EGRESS", "CREATED"])];
     for site in list(answer, "sites") {
         let state = if site.get("paused") == Some(&Value::Bool(true)) { "paused" } else { "open" };
         rows.push(vec![
@@ -40,6 +40,7 @@ pub(super) fn sites(answer: &Value) -> String {
             text(site, "calls"),
             text(site, "connections"),
             list(site, "names").len().to_string(),
+            site.get("egress").map_or_else(|| "-".to_owned(), bytes),
             time(site.get("created")),
         ]);
     }
@@ -47,6 +48,43 @@ pub(super) fn sites(answer: &Value) -> String {
         return "There is no site yet.\nNext: outhaul-relay site add NAME".to_owned();
     }
     table(&rows)
+}
+
+pub(super) fn egress(answer: &Value) -> String {
+    let mut rows = Vec::new();
+    let mut hosts = |key: &str, whose: &str| {
+        for host in list(answer, key) {
+            rows.push(vec![host.as_str().unwrap_or_default().to_owned(), whose.to_owned()]);
+        }
+    };
+    hosts("hosts", "this site");
+    hosts("every_site", "every site, by [egress] allow");
+    let site = text(answer, "site");
+    let mut shown = if rows.is_empty() {
+        format!(
+            "Site {site} may reach no host through this relay.\nTo let it: outhaul-relay site egress allow {site} \
+             HOST:PORT"
+        )
+    } else {
+        rows.insert(0, row(&["HOST", "FOR"]));
+        table(&rows)
+    };
+    if let Some(usage) = answer.get("usage") {
+        let _ = write!(
+            shown,
+            "\n{} connections now; {} since the relay's start, {} B of it today",
+            text(usage, "connections"),
+            bytes(usage),
+            text(usage, "bytes_today"),
+        );
+    }
+    shown
+}
+
+/// Both ways, since the relay's start.
+fn bytes(usage: &Value) -> String {
+    let number = |key: &str| usage.get(key).and_then(Value::as_u64).unwrap_or(0);
+    format!("{} B", number("bytes_out").saturating_add(number("bytes_back")))
 }
 
 pub(super) fn name_added(answer: &Value) -> String {

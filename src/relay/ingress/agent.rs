@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::anchor::Keeper;
 use super::connection::{Connection, Socket};
 use super::route::Host;
-use crate::common::ids::{AgentId, RequestId};
+use crate::common::ids::{AgentId, RequestId, SiteName};
 use crate::common::problem::{Code, Problem};
 use crate::identity::keys::PublicKey;
 use crate::net::http_server::checks::authority;
@@ -20,11 +20,13 @@ use crate::net::inner_tls::Line;
 use crate::net::tls::exporter;
 use crate::net::tunnel::{Acceptor, ByteStream, IncomingCall, Role as End, Tunnel};
 use crate::net::websocket::{self, UpgradeFault, answer_upgrade};
+use crate::relay::egress::{Egress, From};
 use crate::relay::enrolment::{Connected, GateFault, Outcome};
 use crate::relay::metrics::Counted;
-use crate::relay::registry::{AgentStatus, Session};
+use crate::relay::registry::{AgentStatus, Registry, Session};
 use crate::relay::store::Role;
-use crate::tunnel::code::{CloseCode, DrainCode};
+use crate::tunnel::code::{CloseCode, DrainCode, ResetCode};
+use crate::tunnel::egress::PURPOSE as EGRESS;
 use crate::tunnel::head::BytesHead;
 
 /// Whether a request for the agents' path is meant for the relay, not for a site in host form.
@@ -158,7 +160,14 @@ async fn shake(connection: &Connection, upgraded: OnUpgrade, waiting: Waiting) -
             last: Mutex::default(),
         })
     });
-    let acceptor = Arc::new(RelaySide { status: Arc::clone(&status), anchors });
+    let acceptor = Arc::new(RelaySide {
+        site: connected.agent.site.clone(),
+        agent: connected.agent.id,
+        registry: inner.registry.clone(),
+        egress: inner.egress.clone(),
+        status: Arc::clone(&status),
+        anchors,
+    });
     let (settings, clock) = (inner.gate.tunnel.clone(), inner.clock.clone());
     let tunnel = line.start(End::Relay, settings, clock, &inner.tasks, acceptor)?;
     Some(Taken { connected, status, tunnel })
@@ -201,8 +210,13 @@ async fn check_again(connection: &Connection, id: AgentId, tunnel: &Tunnel) {
     }
 }
 
-/// What an agent may do on its own: tell its status. It opens no streams here yet.
+/// What an agent may do on its own: tell its status, and go out through the relay.
 struct RelaySide {
+    /// As the handshake proved; nothing that an agent says later counts.
+    site: SiteName,
+    agent: AgentId,
+    registry: Registry,
+    egress: Egress,
     status: Arc<AgentStatus>,
     anchors: Option<Arc<Keeper>>,
 }
@@ -212,8 +226,13 @@ impl Acceptor for RelaySide {
         // Dropped unanswered, the stream is reset.
         drop(call);
     }
-    fn bytes(&self, _: BytesHead, stream: ByteStream) {
-        drop(stream);
+    fn bytes(&self, head: BytesHead, stream: ByteStream) {
+        if head.purpose != EGRESS {
+            return stream.reset(ResetCode::Unsupported);
+        }
+        let paused = self.registry.site(self.site.as_str()).is_none_or(|site| site.is_paused());
+        let from = From { site: self.site.clone(), agent: self.agent, paused };
+        self.egress.take(from, head.target, stream);
     }
     fn status(&self, payload: Bytes) {
         self.status.take(&payload);

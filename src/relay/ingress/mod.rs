@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::common::clock::Clock;
 use crate::common::tasks::Tasks;
+use crate::relay::egress::Egress;
 use crate::relay::enrolment::Gate;
 use crate::relay::metrics::RelayMetrics;
 use crate::relay::registry::Registry;
@@ -40,6 +41,7 @@ struct Inner {
     names: Names,
     limits: Limits,
     registry: Registry,
+    egress: Egress,
     gate: Gate,
     tls: Arc<ServerConfig>,
     metrics: RelayMetrics,
@@ -58,6 +60,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Where agents are.
     pub registry: Registry,
+    /// The agents' way out.
+    pub egress: Egress,
     /// Who may come in as an agent.
     pub gate: Gate,
     /// How TLS is ended.
@@ -73,13 +77,14 @@ pub struct Parts {
 impl Ingress {
     /// From its parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { names, limits, registry, gate, tls, metrics, clock, tasks } = parts;
+        let Parts { names, limits, registry, egress, gate, tls, metrics, clock, tasks } = parts;
         let places = Places::new(limits.connections, limits.connections_per_address);
         let handshakes = Arc::new(Semaphore::new(limits.agent_handshakes));
         Self(Arc::new(Inner {
             names,
             limits,
             registry,
+            egress,
             gate,
             tls,
             metrics,

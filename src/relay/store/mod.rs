@@ -7,6 +7,7 @@
 mod agents;
 mod alarms;
 mod anchors;
+mod egress;
 mod join_states;
 mod names;
 mod registrations;
@@ -23,6 +24,7 @@ use crate::sqlite::{Worker, WorkerFault, own_alone, signed as seconds, unsigned}
 pub use agents::{Agent, NewAgent, Role};
 pub use alarms::{Alarm, AlarmKind};
 pub use anchors::Anchor;
+pub use egress::Added;
 pub use names::{Name, NameAdded};
 pub use registrations::{Enrolled, Registration, TokenFault};
 pub use sites::Site;
@@ -112,8 +114,12 @@ impl Store {
 }
 
 /// In order; a released one is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001_first.sql"), include_str!("002_audit_anchors.sql"), include_str!("003_names.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001_first.sql"),
+    include_str!("002_audit_anchors.sql"),
+    include_str!("003_names.sql"),
+    include_str!("004_egress.sql"),
+];
 /// How long SQLite waits for another process, such as a backup.
 const BUSY: Duration = Duration::from_secs(5);
 #[cfg(test)]

@@ -76,6 +76,9 @@ impl Site {
             metrics,
         );
         world.edit_agent("[admin]", &table);
+        let log = "[log]\nfilter = \"info,outhaul=debug\"\n\n";
+        world.edit_agent("[admin]", &format!("{log}[admin]"));
+        world.edit_relay("[operator]", &format!("{log}[operator]"));
         let running = Running::start(world).await;
         Self { running, pebble, names, metrics, _upstream: upstream }
     }
@@ -94,7 +97,11 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
-        assert!(waited.await.is_ok(), "{}\n{}", self.running.agent.log(), self.pebble.log());
+        if waited.await.is_err() {
+            let (agent, relay) = (self.running.agent.log(), self.running.relay.log());
+            let pebble = self.pebble.log();
+            panic!("no certificate within a minute\nAGENT\n{agent}\nRELAY\n{relay}\nPEBBLE\n{pebble}");
+        }
         self.line().await
     }
 

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bearer;
+mod certificates;
 mod document;
 mod floods;
 mod handshake;
@@ -13,6 +14,8 @@ mod pass_through;
 mod people;
 mod protocol;
 mod protocol_relay;
+mod session;
+mod signed;
 mod site;
 mod smuggling;
 mod terminal;

@@ -16,7 +16,7 @@ fn as_user(world: &World, more: &str) {
     );
 }
 
-async fn link(site: &LiarSite, name: &str) {
+pub(super) async fn link(site: &LiarSite, name: &str) {
     let account = format!(
         "{{\"key\":\"KEY-{name}\",\"name\":\"{name}\",\"displayName\":\"{name}\",\"emailAddress\":\"\",\"active\":true}}"
     );

@@ -17,6 +17,7 @@ use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::Credentials;
 use outhaul::agent::front::{Arrival, Front, Site, Way};
+use outhaul::agent::issuers::Issuers;
 use outhaul::agent::mapping::{ActAs, Link, MappingRow, Mappings, OAuthConfig, Secrets};
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
@@ -114,6 +115,7 @@ impl World {
             meters: Arc::default(),
             upstreams: [(name(), Proxy::new(upstream, Arc::default()))].into(),
             callers: Arc::new(callers),
+            issuers: Arc::new(Issuers::none(Clock::system())),
             credentials: Arc::new(Credentials::load(&[])),
             mappings: mappings.clone(),
             options: [(

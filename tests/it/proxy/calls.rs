@@ -202,6 +202,7 @@ async fn a_reload_counts_from_the_next_call_on() {
         policy: Policy::compile(Vec::new()).into(),
         upstreams: old.upstreams.clone(),
         callers: Arc::clone(&old.callers),
+        issuers: Arc::clone(&old.issuers),
         credentials: Arc::clone(&old.credentials),
         mappings: old.mappings.clone(),
         options: old.options.clone(),

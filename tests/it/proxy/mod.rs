@@ -31,6 +31,7 @@ use outhaul::agent::callers::Options;
 use outhaul::agent::counters::CallMetrics;
 use outhaul::agent::credentials::{self, Credentials, Proof};
 use outhaul::agent::front::{Arrival, Front, FrontBody, Site, Way};
+use outhaul::agent::issuers::Issuers;
 use outhaul::agent::mapping::Mappings;
 use outhaul::agent::pause::Pause;
 use outhaul::agent::policy::{Identity, Place, Policy, Rule, Terms};
@@ -124,6 +125,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         meters: Arc::default(),
         upstreams: [("jira".parse().unwrap(), proxy)].into(),
         callers,
+        issuers: Arc::new(Issuers::none(Clock::system())),
         credentials: Arc::new(Credentials::load(&[reader])),
         mappings: Mappings::start(store.clone(), Clock::system(), &tasks),
         options: [("bot".parse().unwrap(), options)].into(),
@@ -188,6 +190,7 @@ impl World {
             meters: Arc::clone(&old.meters),
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
+            issuers: Arc::clone(&old.issuers),
             credentials: Arc::clone(&old.credentials),
             mappings: old.mappings.clone(),
             options: old.options.clone(),

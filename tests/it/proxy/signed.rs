@@ -48,6 +48,7 @@ impl Site {
             meters: Arc::clone(&old.meters),
             upstreams: old.upstreams.clone(),
             callers: Arc::clone(&old.callers),
+            issuers: Arc::clone(&old.issuers),
             credentials: Arc::clone(&old.credentials),
             mappings: old.mappings.clone(),
             options: [("ci".parse().unwrap(), may)].into(),

@@ -3,5 +3,6 @@
 mod agents;
 mod bench;
 mod calls;
+mod egress;
 mod fake_agent;
 mod hostile;

@@ -43,6 +43,11 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// One that nobody used.
+pub(crate) fn nonce() -> String {
+    STANDARD.encode(rand::random::<[u8; 16]>())
+}
+
 pub(crate) fn sha256_field(body: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body)))
 }
@@ -90,7 +95,6 @@ impl Signer {
         }
         let derived = ["@method", "@target-uri"].map(str::to_owned);
         let components = derived.into_iter().chain(fields.iter().map(|(name, _)| name.clone())).collect();
-        let nonce: [u8; 16] = rand::random();
         Draft {
             method,
             scheme: "https".to_owned(),
@@ -101,7 +105,7 @@ impl Signer {
             components,
             created: now(),
             expires: now() + 120,
-            nonce: STANDARD.encode(nonce),
+            nonce: nonce(),
             key_id: self.key_id.clone(),
             label: "sig1".to_owned(),
         }

@@ -39,6 +39,16 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// What another one has kept.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    /// Puts something behind.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Whether this text went through.
     pub(crate) fn holds(&self, text: &str) -> bool {
         self.bytes.windows(text.len()).any(|window| window == text.as_bytes())

@@ -97,7 +97,7 @@ fn options_of(
         from = callers(&mut own);
         let whom = own.optional::<As>("as").map(|given| identity(given, source, known));
         as_whom = if had { whom } else { as_whom };
-        terms = rule::proofs(&mut own, as_whom.as_ref());
+        terms = rule::proofs(&mut own, as_whom.as_ref(), false);
         parts = own.or("with", Vec::new());
     }
     for upstream in &given {

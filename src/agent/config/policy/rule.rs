@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{As, Known, ListItem, callers, check_upstream, conditions, identity, list, only};
 use crate::agent::policy::{
     Demand, Denial, DeniedTarget, Identity, MAX_COUNT, MediaType, Place, Rate, Rule, Target, Terms, Tests,
+    reaches_guarded,
 };
 use crate::common::ids::UpstreamName;
 use crate::config::diagnose::{Located, Source, Span};
@@ -43,7 +44,8 @@ fn rules(table: &mut Table<'_>, known: &Known<'_>) -> Option<Vec<Located<Rule>>>
     let identity =
         table.required::<As>("as", "{ service = \"NAME\" }").map(|given| identity(given, source, known));
     let tests = tests(table);
-    let terms = terms(table, identity.as_ref());
+    let reaches = allow.iter().flatten().any(|target| reaches_guarded(&target.value).is_some());
+    let terms = terms(table, identity.as_ref(), reaches);
     let upstream = match (given, only(known.upstreams)) {
         (Some(upstream), _) => {
             check_upstream(&upstream, source, known);
@@ -121,8 +123,8 @@ pub(super) fn tests(table: &mut Table<'_>) -> Option<Tests> {
 }
 
 /// The keys that say what a rule asks of the calls it fits.
-fn terms(table: &mut Table<'_>, identity: Option<&Identity>) -> Terms {
-    let proofs = proofs(table, identity);
+fn terms(table: &mut Table<'_>, identity: Option<&Identity>, reaches_guarded: bool) -> Terms {
+    let proofs = proofs(table, identity, reaches_guarded);
     let has_rate = table.has("rate");
     let rate: Option<Rate> = table.optional("rate");
     let has_burst = table.has("burst");
@@ -136,15 +138,19 @@ fn terms(table: &mut Table<'_>, identity: Option<&Identity>) -> Terms {
     Terms { rate, max_body: table.optional("max-body"), ..proofs }
 }
 
-/// Those of them that ask for proofs.
-pub(super) fn proofs(table: &mut Table<'_>, identity: Option<&Identity>) -> Terms {
+/// Those of them that ask for proofs. Rules ask for some by themselves: those as the person, and those that reach what
+/// administrators do. Any other has nothing to relax.
+pub(super) fn proofs(table: &mut Table<'_>, identity: Option<&Identity>, reaches_guarded: bool) -> Terms {
     let require: Vec<Demand> = list(table, "require", "name proofs, or remove the key to ask for none");
     let accept: Option<Located<bool>> = table.optional("accept-relay-trust");
     if let Some(accept) = &accept
         && identity.is_some_and(|identity| *identity != Identity::User)
+        && !reaches_guarded
     {
-        let help = "remove it: a rule that makes calls as another than the person asks for no such proof";
-        table.source().fault(accept.at, "accept-relay-trust is for rules as \"user\"", help);
+        let help = "remove it: this rule asks for no such proof";
+        let what =
+            "accept-relay-trust is for rules as \"user\", and for those that reach what administrators do";
+        table.source().fault(accept.at, what, help);
     }
     let accept_relay_trust = accept.is_some_and(|accept| accept.value);
     Terms { require, accept_relay_trust, ..Terms::default() }

@@ -112,7 +112,7 @@ impl List {
 const WAY: &str = "_";
 
 /// An upstream whose url lacks its context path has it in the paths of its calls.
-const MAX_CONTEXT: usize = 2;
+pub(super) const MAX_CONTEXT: usize = 2;
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,6 @@
 //! So a body with such keys anywhere is refused, as is one that is nested too deep or is no JSON at all, wherever
 //! a condition looks at it.
 
-mod json;
-
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::value::Test;
-use json::MAX_DEPTH;
+use crate::common::strict_json;
 
 /// All that is asked of a body; each must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -46,7 +44,7 @@ impl HeldBody {
         if bytes.is_empty() {
             return Self(Arc::new(Ok(None)));
         }
-        let read = json::read(bytes).map(Some);
+        let read = strict_json::read(bytes, MAX_DEPTH).map(Some);
         Self(Arc::new(read.map_err(|error| JsonFault(error.to_string().chars().take(200).collect()))))
     }
 
@@ -131,6 +129,9 @@ impl fmt::Display for BodyTest {
         Ok(())
     }
 }
+
+/// No body that is looked into is nested deeper.
+const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,8 @@ use crate::common::limits::ByteSize;
 use super::query::Reading;
 use super::refusal::{self, Reason, Refusal, Unclear};
 use super::{
-    Call, Compiled, Denial, Identity, Lack, MediaType, Meters, Methods, Policy, Rule, always_denied,
+    Call, Compiled, Denial, GUARDED_DEMANDS, Identity, Lack, MediaType, Meters, Methods, Policy, Rule,
+    always_denied, guarded,
 };
 pub use permit::Permit;
 
@@ -188,6 +189,13 @@ fn lack(rule: &Rule, call: &Call) -> Option<Lack> {
     let required = &terms.require;
     if !required.is_empty() && !required.iter().any(|demand| call.trust.meets(*demand)) {
         return Some(Lack::Required(required.clone()));
+    }
+    if required.is_empty()
+        && !terms.accept_relay_trust
+        && !GUARDED_DEMANDS.iter().any(|demand| call.trust.meets(*demand))
+        && let Some(what) = guarded(&call.method, &call.path)
+    {
+        return Some(Lack::Guarded(what));
     }
     let person = *rule.identity() == Identity::User;
     (person && !terms.accept_relay_trust && !call.trust.holds_against_the_relay()).then_some(Lack::Person)

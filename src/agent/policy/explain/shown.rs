@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::agent::policy::{Denial, MediaType, Rule};
+use crate::agent::policy::{Denial, MediaType, Rule, reaches_guarded};
 use crate::common::ids::{CallerName, UpstreamName};
 
 /// A rule that allows.
@@ -70,8 +70,15 @@ impl ShownRule {
             let proofs: Vec<&str> = terms.require.iter().map(|demand| demand.as_str()).collect();
             asked.push(format!("requires {}", proofs.join(" or ")));
         }
+        if let Some(what) = rule.guards() {
+            asked.push(format!(
+                "requires signed or pass-through for calls about {what}, as it says nothing else"
+            ));
+        }
         if terms.accept_relay_trust {
-            asked.push("takes the relay's word for who calls (accept-relay-trust)".to_owned());
+            let also = reaches_guarded(rule.allow()).map(|what| format!(", also about {what}"));
+            let also = also.unwrap_or_default();
+            asked.push(format!("takes the relay's word for who calls{also} (accept-relay-trust)"));
         }
         if let Some(rate) = terms.rate {
             asked.push(format!("at most {rate} calls of each caller"));

@@ -1,16 +1,17 @@
 //! Reads JSON so that there is one reading: no key twice, and only so deep.
+//!
+//! RFC 8259, section 4, leaves open what a key that stands twice means; two programs that disagree about it are how
+//! one of them is talked past the other.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::super::explain::printable;
-
-/// The one document that the bytes are.
-pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Value> {
+/// The one document that the bytes are, nested at most so deep.
+pub fn read(bytes: &[u8], deepest: usize) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Reader { depth: MAX_DEPTH }.deserialize(&mut reader)?;
+    let value = Reader { depth: deepest, deepest }.deserialize(&mut reader)?;
     reader.end().map(|()| value)
 }
 
@@ -18,14 +19,15 @@ pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Value> {
 #[derive(Clone, Copy)]
 struct Reader {
     depth: usize,
+    deepest: usize,
 }
 
 impl Reader {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1);
         depth
-            .map(|depth| Self { depth })
-            .ok_or_else(|| E::custom(format_args!("the JSON is nested more than {MAX_DEPTH} deep")))
+            .map(|depth| Self { depth, ..self })
+            .ok_or_else(|| E::custom(format_args!("the JSON is nested more than {} deep", self.deepest)))
     }
 }
 
@@ -85,7 +87,8 @@ impl<'de> Visitor<'de> for Reader {
         let mut read = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if read.contains_key(&key) {
-                let shown: String = printable(&key).chars().take(60).collect();
+                // The key is a stranger's: what would steer a terminal is shown escaped.
+                let shown: String = key.chars().take(60).flat_map(char::escape_debug).collect();
                 return Err(A::Error::custom(format_args!("the key “{shown}” stands twice in one object")));
             }
             let value = members.next_value_seed(below)?;
@@ -95,5 +98,23 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// No body that is looked into is nested deeper.
-pub(super) const MAX_DEPTH: usize = 64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_reading_or_none() {
+        assert_eq!(read(br#"{"a":[1,-2,1.5,"x",null,true]}"#, 2).unwrap()["a"][3], "x");
+        for (text, says) in [
+            (r#"{"a":1,"a":1}"#, "“a” stands twice"),
+            (r#"{"a":1,"\u0061":1}"#, "“a” stands twice"),
+            (r#"[{"b":{"a\u202e":1,"a\u202e":1}}]"#, "“a\\u{202e}” stands twice"),
+            ("[[[1]]]", "more than 2 deep"),
+            ("1 2", "trailing"),
+            ("", "EOF"),
+        ] {
+            let fault = read(text.as_bytes(), if text.contains("[[") { 2 } else { 9 }).unwrap_err();
+            assert!(fault.to_string().contains(says), "{text}: {fault}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Check `issuer`: does each issuer of tokens give its keys, asked as the agent asks?
+
+use futures_util::future::join_all;
+
+use super::finding::{sentence, shown};
+use super::{Context, Finding};
+use crate::agent::issuers::{Config, client, probe};
+
+const CHECK: &str = "issuer";
+
+/// All of them at once.
+pub(super) async fn check(context: &Context) -> Vec<Finding> {
+    join_all(context.config.issuers.iter().map(|issuer| one(context, issuer))).await.concat()
+}
+
+async fn one(context: &Context, config: &Config) -> Vec<Finding> {
+    let name = &config.name;
+    let proxy = context.relay.as_ref().ok().and_then(|relay| relay.proxy.as_ref());
+    let client = match client(config, proxy) {
+        Ok(client) => client,
+        Err(fault) => {
+            let action = format!("Correct ca-file in [issuer.{name}].");
+            return vec![Finding::failure(CHECK, sentence(&fault), action)];
+        }
+    };
+    match probe(config, &client).await {
+        Ok(found) => {
+            let keys = if found.keys == 1 { "key" } else { "keys" };
+            let ok = Finding::ok(CHECK, format!("{name} gives its keys: {} {keys} can be used", found.keys));
+            let ignored = found.ignored.iter().take(MAX_IGNORED);
+            let notes = ignored.map(|why| Finding::note(CHECK, format!("{name}: not used: {}", shown(why))));
+            std::iter::once(ok).chain(notes).collect()
+        }
+        Err(fault) => {
+            let action = format!(
+                "See that this machine reaches it, or correct key-set, discovery, egress or ca-file in [issuer.{name}]; \
+                 callers with its tokens are refused once the keys known before are too old."
+            );
+            vec![Finding::failure(CHECK, format!("{name}: {}", sentence(&fault)), action)]
+        }
+    }
+}
+
+/// More keys that are not used than a person reads.
+const MAX_IGNORED: usize = 3;
