@@ -97,10 +97,10 @@ async fn an_agent_opens_nothing_at_the_relay() {
     for (number, open) in opens.into_iter().enumerate() {
         let stream = 1 + 2 * u64::try_from(number).unwrap();
         site.tunnel.say(&[frame(Kind::Open, stream, open)]).await;
-        let heard = site.tunnel.heard(stream).await;
+        let reply = site.tunnel.heard(stream).await;
         // An egress that the operator allows nobody is refused in a word.
-        let refused = heard.reset.is_some() || heard.body.starts_with(b"no ");
-        assert!(refused && heard.status.is_none(), "{number}: {heard:?}");
+        let refused = reply.reset.is_some() || reply.body.starts_with(b"no ");
+        assert!(refused && reply.status.is_none(), "{number}: {reply:?}");
     }
     // Many at once are refused one by one.
     let first = 1001;
@@ -108,9 +108,9 @@ async fn an_agent_opens_nothing_at_the_relay() {
     let frames: Vec<Frame> = (0..500).map(|at| frame(Kind::Open, first + 2 * at, &open)).collect();
     site.tunnel.say(&frames).await;
     let all: Vec<u64> = (0..500).map(|at| first + 2 * at).collect();
-    let heard = site.tunnel.heard_all(&all).await;
-    assert!(heard.iter().all(|heard| heard.reset.is_some()));
-    assert!(heard.iter().any(|heard| heard.reset == Some(ResetCode::Refused)), "beyond the bound");
+    let reply = site.tunnel.heard_all(&all).await;
+    assert!(reply.iter().all(|reply| reply.reset.is_some()));
+    assert!(reply.iter().any(|reply| reply.reset == Some(ResetCode::Refused)), "beyond the bound");
     site.still_serves().await;
 }
 
@@ -158,8 +158,8 @@ async fn an_agent_reaches_no_forbidden_place_by_egress() {
         String::new(),
     ] {
         site.tunnel.say(&[frame(Kind::Open, stream, bytes_open("egress", &target))]).await;
-        let heard = site.tunnel.heard(stream).await;
-        assert!(heard.reset.is_some() || heard.body.starts_with(b"no "), "{target}: {heard:?}");
+        let reply = site.tunnel.heard(stream).await;
+        assert!(reply.reset.is_some() || reply.body.starts_with(b"no "), "{target}: {reply:?}");
         stream += 2;
     }
     assert!(listener.accept().now_or_never().is_none(), "nobody came");
