@@ -196,7 +196,7 @@ mod tests {
             callers,
             mappings,
             stored,
-            Clients::new(Default::default(), None, Clock::system()),
+            Clients::new(crate::agent::egress::Settings::default(), None, Clock::system()),
             Clock::system(),
             &tasks,
         )

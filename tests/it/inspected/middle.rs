@@ -70,7 +70,7 @@ impl Mitmproxy {
 
     /// Another one in its place, with the same authority.
     pub(super) async fn again(folder: &Path, trusted: &Path, port: u16) -> Self {
-        let program = std::env::var("MITMDUMP").expect("MITMDUMP names the program");
+        let program = std::env::var_os("MITMDUMP").expect("MITMDUMP names the program");
         let flows = folder.join(format!("flows-{}", free_port()));
         let mut command = Command::new(program);
         command.args([
@@ -118,12 +118,11 @@ impl Nginx {
     ) -> Self {
         std::fs::create_dir(folder).unwrap();
         let (at, chain, key, trusted) = (text(folder), text(chain), text(key), text(trusted));
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
-            .collect();
+            .concat();
         let config = format!(
-            r#"daemon off;
+            r"daemon off;
 user root;
 worker_processes 1;
 pid {at}/pid;
@@ -151,11 +150,11 @@ http {{
     }}
   }}
 }}
-"#
+"
         );
         let file = folder.join("nginx.conf");
         write_private(&file, &config);
-        let program = std::env::var("NGINX").unwrap_or_else(|_| "nginx".to_owned());
+        let program = std::env::var_os("NGINX").unwrap_or_else(|| "nginx".into());
         let process = Guard::start(
             Command::new(program).args(["-p", at, "-c", text(&file), "-e", &format!("{at}/error.log")]),
             &folder.join("log"),

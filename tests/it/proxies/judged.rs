@@ -1,6 +1,7 @@
 //! Proxies that others wrote, and that judge our logins: Debian's squid with its own helpers, MIT Kerberos behind it, and
 //! a proxy that believes pyspnego. Run by the part `proxies` of `make test`, which installs them.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +20,7 @@ fn through(world: &World, proxy: &str, pair: Option<&str>, more: &str) {
     let mut lines = format!("proxy = \"{proxy}\"\n{more}\n");
     if let Some(pair) = pair {
         let file = credentials(world, pair);
-        lines.push_str(&format!("proxy-credentials = {{ file = \"{}\" }}\n", text(&file)));
+        let _ = writeln!(lines, "proxy-credentials = {{ file = \"{}\" }}", text(&file));
     }
     world.edit_agent("ca-file", &format!("{lines}ca-file"));
 }

@@ -198,7 +198,7 @@ async fn quotas_cut_off_and_stay_in_force() {
     let mut stream = open(&tunnel, "egress", &echo.target());
     assert_eq!(line(&mut stream).await, "ok");
     let (mut read, mut write) = tokio::io::split(stream);
-    let writing = async { write.write_all(&[7; 100_000]).await.and(write.shutdown().await) };
+    let writing = async { write.write_all(&vec![7; 100_000]).await.and(write.shutdown().await) };
     let mut back = Vec::new();
     let (_, read) = tokio::join!(writing, read.read_to_end(&mut back));
     assert!(read.unwrap_err().to_string().contains("a quota is used up"));
