@@ -163,7 +163,7 @@ fn upstreams(
         if let Some(kept) = old.get(&wanted.name).filter(|kept| kept.upstream().config() == wanted) {
             return Ok((wanted.name.clone(), kept.clone()));
         }
-        let upstream = Upstream::start(wanted.clone(), clock.clone(), tasks);
+        let upstream = Upstream::start(wanted.clone(), config.proxy_to(wanted)?, clock.clone(), tasks);
         let upstream = upstream.map_err(|fault| Report::from_error(Exit::Config, &fault))?;
         Ok((wanted.name.clone(), Proxy::new(upstream, verdicts.clone())))
     };

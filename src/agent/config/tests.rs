@@ -234,6 +234,10 @@ fn each_fault_says_what_to_do() {
             "must begin with http:// or https://",
         ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nno-proxy = [\"x\"]"), "but no proxy"),
+        (
+            format!("{HEAD}\n").replace("[upstream.jira]", "[upstream.jira]\nvia-proxy = true"),
+            "through the proxy, but there is none",
+        ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-login = \"ntlm\""), "but no proxy"),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"ntlm\""),
@@ -241,7 +245,7 @@ fn each_fault_says_what_to_do() {
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"digest\""),
-            "\"basic\" or \"ntlm\"",
+            "\"basic\", \"ntlm\" or \"negotiate\"",
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nno-proxy = [\"a b\"]"),
