@@ -598,8 +598,8 @@ async fn a_relay_that_talks_rubbish_or_falls_silent_is_left() {
 
 #[tokio::test]
 async fn no_relay_gets_into_the_site_by_a_stream_that_is_meant_to_go_out() {
-    let bench = Bench::new(false).await;
-    let config = bench.config(bench.address.port(), false);
+    let bench = Bench::new().await;
+    let config = bench.config(bench.address.port());
     bench.enrol(&config, &bench.token().await).await.unwrap();
     let agent = Bench::agent(&config, &bench.state()).await;
     bench.call(0).await;

@@ -123,7 +123,7 @@ impl Nginx {
             .map(|name| format!("  {name}_temp_path {at}/{name};\n"))
             .collect();
         let config = format!(
-            r#"daemon off;
+            r"daemon off;
 user root;
 worker_processes 1;
 pid {at}/pid;
@@ -151,7 +151,7 @@ http {{
     }}
   }}
 }}
-"#
+"
         );
         let file = folder.join("nginx.conf");
         write_private(&file, &config);
