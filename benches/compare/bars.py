@@ -61,6 +61,9 @@ def bars(rows):
     if "people" in rows:
         one = rows["people"]
         add("CPU a request as a person, against a service", 1.1, 1.0, one["as a person"], one["as a service"], "cpu")
+    if "pass-through" in rows:
+        one = rows["pass-through"]
+        add("relay's CPU a request, passed through, against terminated", 0.6, 0.4, one["passed through"], one["terminated"], "relay")
     if "slow" in rows:
         one = rows["slow"]["outhaul"]
         found.append(Bar("ten slow readers: growth", 16, 6, exactly(one["growth"] / MB), unit=" MB", wrong=one["errors"], digits=1))

@@ -18,7 +18,7 @@ import rows_small
 import table
 from stage import Stage
 
-ROWS = ("core", "bulk", "policy", "people", "fairness", "narrow", "delay", "window", "slow", "idle", "fleet")
+ROWS = ("core", "bulk", "policy", "people", "pass-through", "fairness", "narrow", "delay", "window", "slow", "idle", "fleet")
 ON_REQUEST = ("restart",)
 
 
@@ -102,6 +102,7 @@ def whole(measure, show):
 
 
 MEASURES = {"core": core, "bulk": bulk, "policy": policy, "people": whole(rows_small.people, table.people),
+            "pass-through": whole(rows_small.passed, table.passed),
             "fairness": fairness, "narrow": narrow, "delay": delay, "window": window, "slow": whole(rows_memory.slow, table.slow), "idle": whole(rows_memory.idle, table.idle),
             "fleet": whole(rows_memory.fleet, table.fleet), "restart": whole(rows_memory.restart, table.restart)}
 

@@ -8,6 +8,7 @@ from nginx import BIG_PATH, JSON_PATH, USER
 from processes import Fault, free_port, listens, run, start, wait
 
 ZONE = "outhaul.localhost"
+DIRECT = f"direct.{ZONE}"
 
 RELAY = """[server]
 listen = "127.0.0.1:{port}"
@@ -51,7 +52,7 @@ socket = "{folder}/agent.sock"
 [log]
 filter = "warn"
 
-[upstream.jira]
+{passed}[upstream.jira]
 url = "http://127.0.0.1:{upstream}"
 
 [upstream.sink]
@@ -74,6 +75,13 @@ accept-relay-trust = true
 """
 
 PERSON = "bench:somebody@corp.example"
+
+PASSED = """[pass-through]
+operator-names = ["{name}"]
+certificate = "{certificates}/direct.pem"
+private-key = "{certificates}/direct.key"
+
+"""
 
 RULE = """
 [[policy.rule]]
@@ -130,7 +138,7 @@ class Relay:
 class Agent:
     """An agent with a site of its own. `line`: the port of a line that leads to the relay."""
 
-    def __init__(self, relay, site, tunnels=2, line=None, rule_count=10):
+    def __init__(self, relay, site, tunnels=2, line=None, rule_count=10, passed=False):
         stage = relay.stage
         self.relay, self.site, self.folder = relay, site, relay.folder / site
         (self.folder / "state").mkdir(parents=True, mode=0o700)
@@ -138,7 +146,8 @@ class Agent:
         (self.folder / "pat").chmod(0o600)
         self.config = self.folder / "agent.toml"
         more = dict(certificates=stage.folder, folder=self.folder, tunnels=tunnels, upstream=stage.upstream_port,
-                    sink=stage.sink_port, user=USER)
+                    sink=stage.sink_port, user=USER,
+                    passed=PASSED.format(name=f"{site}.{DIRECT}", certificates=stage.folder) if passed else "")
         self.config.write_text(AGENT.format(relay=relay.port, **more) + rules(rule_count))
         self.program = [stage.agent_program, "--config", self.config]
         try:
@@ -164,6 +173,13 @@ class Agent:
         return {"name": name, "json": f"{base}/jira{JSON_PATH}", "big": f"{base}/jira{BIG_PATH}",
                 "upload": f"{base}/sink/upload", "headers": [f"Authorization: Bearer {self.key}"],
                 "processes": [self.relay.process.pid, self.process.pid]}
+
+    def passed(self, name):
+        """The same calls with TLS that ends at the agent."""
+        host = f"{self.site}.{DIRECT}"
+        base = f"https://{host}:{self.relay.port}"
+        return {**self.contestant(name), "json": f"{base}/jira{JSON_PATH}", "big": f"{base}/jira{BIG_PATH}",
+                "upload": f"{base}/sink/upload", "host": host, "port": self.relay.port}
 
     def person(self, name):
         """The same calls as a person whom the caller names, with that person's own token."""

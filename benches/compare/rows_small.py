@@ -2,7 +2,7 @@
 import time
 
 from load import Transfer, check, wrk
-from outhaul import Refused
+from outhaul import DIRECT, Refused, Agent, Relay
 from processes import Foreign, cpu_seconds
 
 
@@ -72,6 +72,25 @@ def people(stage):
     for number in range(options.rounds):
         for one in turns(contestants, number):
             found[one["name"]].append(measured(one, 64, options.seconds))
+    return found
+
+
+def passed(stage):
+    """{way: [a measurement a round]}: TLS that ends at the relay beside TLS that ends at the agent, same relay and agent."""
+    options = stage.options
+    relay = Relay(stage, "passing", f'\n[pass-through]\nzone = "{DIRECT}"\n')
+    agent = Agent(relay, "passed", passed=True)
+    contestants = [agent.contestant("terminated"), agent.passed("passed through")]
+    warm(contestants)
+    found = {one["name"]: [] for one in contestants}
+    for number in range(options.rounds):
+        for one in turns(contestants, number):
+            before = cpu_seconds([relay.process.pid])
+            each = measured(one, 64, options.seconds)
+            each["relay"] = (cpu_seconds([relay.process.pid]) - before) / max(1, each["requests"]) * 1e6
+            found[one["name"]].append(each)
+    agent.stop()
+    relay.stop()
     return found
 
 

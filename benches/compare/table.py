@@ -124,6 +124,14 @@ def people(found):
           f"CPU {show_ratio(ratio(person, service, 'cpu'))}")
 
 
+def passed(found):
+    small("TLS that ends at the agent beside TLS that ends at the relay: 64 connections, one relay, one agent",
+          [("", found)], [("relay", "relay's CPU µs/request", 1)])
+    one, other = found["passed through"], found["terminated"]
+    print(f"  passed through against terminated: requests/s {show_ratio(ratio(one, other, 'rate'))}, "
+          f"CPU {show_ratio(ratio(one, other, 'cpu'))}, relay's CPU {show_ratio(ratio(one, other, 'relay'))}")
+
+
 def policy(found, refused):
     small("Cost of the policy: 64 connections; the rule that decides is the last", [("", found)])
     few = found.get(10)

@@ -47,10 +47,11 @@ async fn alone(config: &Config, what: &Credential) -> Result<Value, Report> {
     };
     let (clock, tasks) = (Clock::system(), Tasks::new());
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
-    let start = |config: &upstream::Config| {
-        let started = Upstream::start(config.clone(), clock.clone(), &tasks);
+    let start = |upstream: &upstream::Config| {
+        let proxy = config.proxy_to(upstream)?;
+        let started = Upstream::start(upstream.clone(), proxy, clock.clone(), &tasks);
         let started = started.map_err(|fault| Report::from_error(Exit::Config, &fault))?;
-        Ok((config.name.clone(), started))
+        Ok((upstream.name.clone(), started))
     };
     let view = View {
         credentials: Arc::new(Credentials::load_with(&config.services, stored)),

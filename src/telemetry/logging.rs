@@ -29,8 +29,10 @@ pub fn start(filter: &str, format: Format) -> Result<(), String> {
     started.map_err(|error| format!("logging could not be started: {error}"))
 }
 
-/// The WebSocket library prints each message whole at its finest level, and with it callers' keys and all that is said.
-/// No filter brings that back.
+/// The WebSocket library prints each message whole at its finest level, and with it callers' keys and all that is said;
+/// the Kerberos library prints what it works with from debug on. No filter brings that back.
 fn shows_bytes(about: &Metadata<'_>) -> bool {
-    *about.level() == Level::TRACE && about.target().starts_with("tungstenite")
+    let from = |name: &str| about.target().starts_with(name);
+    (*about.level() == Level::TRACE && from("tungstenite"))
+        || (*about.level() >= Level::DEBUG && (from("sspi") || from("picky")))
 }

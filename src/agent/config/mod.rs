@@ -159,6 +159,15 @@ impl Config {
         policy::profile::shipped(upstream)
     }
 
+    /// The proxy on the way to an application: none, unless its table says `via-proxy`.
+    pub fn proxy_to(
+        &self,
+        upstream: &upstream_room::Config,
+    ) -> Result<Option<crate::net::dial::Proxy>, Report> {
+        let proxy = self.relay.proxy.as_ref().filter(|_| upstream.via_proxy);
+        Ok(proxy.map(|proxy| proxy.ready(self.relay.ca_file.as_deref())).transpose()?.flatten())
+    }
+
     /// The options of a caller, whether the file names it or not.
     pub fn caller(&self, name: &CallerName) -> callers::Options {
         self.callers.get(name).cloned().unwrap_or_default()
@@ -178,12 +187,13 @@ impl Config {
         let acme = acme.flatten();
         let log = log(&mut top.table("log"));
         let callers = callers(top);
-        let has_proxy = relay.as_ref().is_some_and(|relay| relay.proxy.is_some());
+        // Where [relay] has faults of its own, this is not another one.
+        let has_proxy = relay.as_ref().is_none_or(|relay| relay.proxy.is_some());
         let issuers = issuer::issuers(top, has_proxy);
         let idempotency = idempotency(&mut top.table("idempotency"));
         let signed = signed::signed(&mut top.table("signed"));
         let upstream::Upstreams { names: upstream_names, all: upstreams, links: oauth } =
-            upstream::upstreams(top, pages.as_ref());
+            upstream::upstreams(top, pages.as_ref(), has_proxy);
         let known = service::Known { upstreams: &upstream_names, links: &oauth };
         let service::Services { names: service_names, plain: services, fetched: client_credentials } =
             service::services(top, &known);

@@ -1,6 +1,7 @@
 //! The proxy on the way out: the keys `proxy…` and `no-proxy` of `[relay]`.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
@@ -22,6 +23,8 @@ pub struct Proxy {
     pub place: Place,
     /// `proxy-login`.
     pub login: Scheme,
+    /// `proxy-kdc`: who gives tickets for it, for Negotiate.
+    pub kdc: Option<Kdc>,
     /// `proxy-credentials`.
     pub credentials: Option<SecretRef>,
     /// `no-proxy`.
@@ -37,12 +40,17 @@ pub enum Place {
     Environment,
 }
 
-crate::read_as_text!(Exempt);
+/// A Kerberos key distribution centre, as `host` or `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kdc(pub Target);
+
+crate::read_as_text!(Exempt, Kdc);
 
 pub(super) fn proxy(table: &mut Table<'_>) -> Option<Proxy> {
     let source = table.source();
     let place: Option<Located<Place>> = table.optional("proxy");
     let login: Option<Located<Scheme>> = table.optional("proxy-login");
+    let kdc: Option<Located<Kdc>> = table.optional("proxy-kdc");
     let credentials: Option<Located<SecretRef>> = table.optional("proxy-credentials");
     let exempt: Option<Located<Vec<Exempt>>> = table.optional("no-proxy");
     let Some(place) = place else {
@@ -50,6 +58,7 @@ pub(super) fn proxy(table: &mut Table<'_>) -> Option<Proxy> {
             let orphans = [
                 credentials.map(|credentials| ("credentials for a proxy", credentials.at)),
                 login.map(|login| ("a login at a proxy", login.at)),
+                kdc.map(|kdc| ("a KDC for a login at a proxy", kdc.at)),
                 exempt.map(|exempt| ("hosts to reach without a proxy", exempt.at)),
             ];
             for (what, at) in orphans.into_iter().flatten() {
@@ -64,12 +73,37 @@ pub(super) fn proxy(table: &mut Table<'_>) -> Option<Proxy> {
         let help = "add proxy-credentials with user and password, or remove this";
         source.fault(login.at, "there is a login at the proxy, but nothing to log in with", help);
     }
+    let scheme = login.as_ref().map_or(Scheme::Basic, |login| login.value);
+    if let (None, "Negotiate", Some(login)) = (&kdc, scheme.as_str(), &login) {
+        let help = "add proxy-kdc = \"kdc.corp.example:88\"";
+        source.fault(login.at, "a login by Negotiate needs to know who gives the tickets", help);
+    }
     Some(Proxy {
         place: place.value,
-        login: login.map_or(Scheme::Basic, |login| login.value),
+        login: scheme,
+        kdc: kdc.map(|kdc| kdc.value),
         credentials: credentials.map(|credentials| credentials.value),
         exempt: exempt.map(|exempt| exempt.value).unwrap_or_default(),
     })
+}
+
+/// A text that is no KDC.
+#[derive(Debug, thiserror::Error)]
+#[error("“{0}” is no KDC: write its host, or host:port")]
+pub struct KdcFault(String);
+
+impl FromStr for Kdc {
+    type Err = KdcFault;
+
+    fn from_str(text: &str) -> Result<Self, KdcFault> {
+        // As a URL's host and port are read, with Kerberos' port where none is written.
+        let fault = || KdcFault(text.chars().filter(|letter| !letter.is_control()).take(100).collect());
+        let base = format!("http://{text}").parse::<HttpBase>().map_err(|_| fault())?;
+        let HttpBase { host, port, path, .. } = base;
+        let written = text.ends_with(&format!(":{port}"));
+        let port = if written { port } else { 88 };
+        if path.is_empty() { Ok(Self(Target { host, port })) } else { Err(fault()) }
+    }
 }
 
 impl FromValue for Place {
@@ -90,8 +124,17 @@ impl FromValue for Scheme {
         match value.as_str() {
             Some("basic") => Some(Self::Basic),
             Some("ntlm") => Some(Self::Ntlm),
+            #[cfg(feature = "proxy-login")]
+            Some("negotiate") => Some(Self::Negotiate),
+            #[cfg(not(feature = "proxy-login"))]
+            Some("negotiate") => {
+                let help = "use \"ntlm\" where the proxy takes it, or a build with the feature proxy-login";
+                source.fault(at, "this build of the agent can't log in by Negotiate", help);
+                None
+            }
             _ => {
-                source.fault(at, "this is no login at a proxy", "write \"basic\" or \"ntlm\"");
+                let help = "write \"basic\", \"ntlm\" or \"negotiate\"";
+                source.fault(at, "this is no login at a proxy", help);
                 None
             }
         }
@@ -132,10 +175,23 @@ impl Proxy {
         let tls = tls.map_err(|fault| Report::from_error(Exit::Config, &fault))?;
         Ok(Some(Ready {
             tls: tls.map(|config: Arc<_>| config),
-            login: pair.map(|pair| Credentials::new(self.login, pair)),
+            login: pair.map(|pair| self.login(pair)),
             exempt,
             ..Ready::new(Target { host: base.host, port: base.port })
         }))
+    }
+
+    #[cfg(feature = "proxy-login")]
+    fn login(&self, pair: Secret<String>) -> Credentials {
+        match (self.login, &self.kdc) {
+            (Scheme::Negotiate, Some(Kdc(kdc))) => Credentials::kerberos(pair, kdc.clone()),
+            (scheme, _) => Credentials::new(scheme, pair),
+        }
+    }
+
+    #[cfg(not(feature = "proxy-login"))]
+    fn login(&self, pair: Secret<String>) -> Credentials {
+        Credentials::new(self.login, pair)
     }
 
     /// The variable of the environment that names a proxy, if any does: for those who wonder why it does not count.
@@ -203,7 +259,8 @@ mod tests {
 
     #[test]
     fn the_environment_counts_only_where_the_file_says_so() {
-        let at = |place| Proxy { place, login: Scheme::Basic, credentials: None, exempt: Vec::new() };
+        let at =
+            |place| Proxy { place, login: Scheme::Basic, kdc: None, credentials: None, exempt: Vec::new() };
         let environment = [("HTTPS_PROXY", "http://other:1"), ("NO_PROXY", "*")];
         let file = at(Place::At("http://proxy.example:3128".parse().unwrap()));
         let proxy = ready(&file, &environment).unwrap().unwrap();

@@ -87,7 +87,10 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     let acme = open.acme.unwrap();
-    assert_eq!((acme.egress, acme.names.len(), given.acme), (crate::agent::acme::Egress::Direct, 2, None));
+    assert_eq!(
+        (acme.egress, acme.names.len(), given.acme),
+        (Some(crate::agent::egress::Way::Relay), 2, None)
+    );
     assert_eq!((open.services, open.callers), (given.services, given.callers));
     let entra = &open.issuers[0];
     assert_eq!((open.issuers.len(), given.issuers.len()), (2, 0));
@@ -231,6 +234,10 @@ fn each_fault_says_what_to_do() {
             "must begin with http:// or https://",
         ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nno-proxy = [\"x\"]"), "but no proxy"),
+        (
+            format!("{HEAD}\n").replace("[upstream.jira]", "[upstream.jira]\nvia-proxy = true"),
+            "through the proxy, but there is none",
+        ),
         (HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy-login = \"ntlm\""), "but no proxy"),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"ntlm\""),
@@ -238,7 +245,7 @@ fn each_fault_says_what_to_do() {
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nproxy-login = \"digest\""),
-            "\"basic\" or \"ntlm\"",
+            "\"basic\", \"ntlm\" or \"negotiate\"",
         ),
         (
             HEAD.replace("\"wss://r\"", "\"wss://r\"\nproxy = \"http://p\"\nno-proxy = [\"a b\"]"),

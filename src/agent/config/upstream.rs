@@ -14,7 +14,7 @@ use crate::config::table::Table;
 use crate::config::values::HttpBase;
 
 /// The names of all, also of those with faults, so that rules that name them have none.
-pub(super) fn upstreams(top: &mut Table<'_>, pages: Option<&links::Config>) -> Upstreams {
+pub(super) fn upstreams(top: &mut Table<'_>, pages: Option<&links::Config>, has_proxy: bool) -> Upstreams {
     let mut names = Vec::new();
     let mut upstreams = Vec::new();
     let mut links = BTreeMap::new();
@@ -32,7 +32,7 @@ pub(super) fn upstreams(top: &mut Table<'_>, pages: Option<&links::Config>) -> U
             table.source().fault(table.at(), what, "choose another name");
         }
         links.extend(super::oauth::oauth(&mut table, pages).map(|link| (name.clone(), link)));
-        upstreams.extend(upstream(name, &mut table));
+        upstreams.extend(upstream(name, &mut table, has_proxy));
     }
     Upstreams { names, all: upstreams, links }
 }
@@ -45,7 +45,7 @@ pub(super) struct Upstreams {
     pub(super) links: BTreeMap<UpstreamName, OAuthConfig>,
 }
 
-fn upstream(name: UpstreamName, table: &mut Table<'_>) -> Option<Config> {
+fn upstream(name: UpstreamName, table: &mut Table<'_>, has_proxy: bool) -> Option<Config> {
     let source = table.source();
     let nodes: Option<Located<Vec<Located<HttpBase>>>> = table.required("url", "\"http://127.0.0.1:8080\"");
     let has_base_url = table.has("base-url");
@@ -87,6 +87,13 @@ fn upstream(name: UpstreamName, table: &mut Table<'_>) -> Option<Config> {
         source.fault(*at, "this is no name of a cookie", "write its name only, as in \"JSESSIONID\"");
     }
     let stateless = table.or("stateless", false);
+    let via_proxy: Option<Located<bool>> = table.optional("via-proxy");
+    if let Some(Located { value: true, at }) = via_proxy
+        && !has_proxy
+    {
+        let help = "add proxy to [relay], or remove this";
+        source.fault(at, "it is to be reached through the proxy, but there is none", help);
+    }
     let second = Duration::from_secs(1);
     let connect_timeout = table.duration("connect-timeout", second / 10..=second * 60, second * 5);
     let first_byte_timeout = table.duration("first-byte-timeout", second..=second * 3600, second * 120);
@@ -104,6 +111,7 @@ fn upstream(name: UpstreamName, table: &mut Table<'_>) -> Option<Config> {
         identity_header,
         affinity_cookie: affinity.map(|affinity| affinity.value),
         stateless,
+        via_proxy: via_proxy.is_some_and(|via_proxy| via_proxy.value),
         connect_timeout,
         first_byte_timeout,
         idle_timeout,

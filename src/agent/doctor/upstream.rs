@@ -15,7 +15,13 @@ pub(super) async fn check(context: &Context) -> Vec<Finding> {
 
 async fn one(context: &Context, config: &Config) -> Vec<Finding> {
     let name = &config.name;
-    let upstream = match Upstream::start(config.clone(), context.clock.clone(), &context.tasks) {
+    let proxy = match context.config.proxy_to(config) {
+        Ok(proxy) => proxy,
+        Err(report) => {
+            return vec![Finding::reported(CHECK, &report, "Correct proxy-credentials in [relay].")];
+        }
+    };
+    let upstream = match Upstream::start(config.clone(), proxy, context.clock.clone(), &context.tasks) {
         Ok(upstream) => upstream,
         Err(fault) => {
             let action = format!("Correct ca-file in [upstream.{name}].");

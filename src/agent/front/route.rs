@@ -85,13 +85,14 @@ mod tests {
             identity_header: false,
             affinity_cookie: None,
             stateless: false,
+            via_proxy: false,
             connect_timeout: Duration::from_secs(1),
             first_byte_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             max_request_body: ByteSize::kib(1),
             max_connections: 1,
         };
-        let upstream = Upstream::start(config, Clock::manual(), tasks).unwrap();
+        let upstream = Upstream::start(config, None, Clock::manual(), tasks).unwrap();
         (name, Proxy::new(upstream, Arc::new(Verdicts::default())))
     }
 

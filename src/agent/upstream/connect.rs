@@ -25,6 +25,8 @@ const RECORD: usize = 16 * 1024;
 pub(super) struct Target {
     pub(super) address: dial::Target,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// The proxy on the way, if it is to be reached through one.
+    pub(super) proxy: Option<dial::Proxy>,
     /// For all of: resolving, connecting and TLS.
     pub(super) timeout: Duration,
 }
@@ -39,11 +41,13 @@ impl Target {
     }
 
     async fn open(&self, tasks: &Tasks) -> Result<Connection, SendFault> {
-        let socket = dial::dial(&self.address, None, Purpose::Calls, self.timeout)
+        let socket = dial::dial(&self.address, self.proxy.as_ref(), Purpose::Calls, self.timeout)
             .await
             .map_err(|fault| self.unreachable(chain(&fault)))?;
         // The kernel takes a part and says so, or fails and takes nothing.
-        let Some(config) = &self.tls else { return http(socket, usize::MAX, tasks).await };
+        let whole =
+            if self.proxy.as_ref().is_some_and(|proxy| proxy.tls.is_some()) { RECORD } else { usize::MAX };
+        let Some(config) = &self.tls else { return http(socket, whole, tasks).await };
         let stream = tls::connect(Arc::clone(config), &self.address.host, socket, self.timeout)
             .await
             .map_err(|fault| SendFault::Tls { node: self.address.to_string(), reason: chain(&fault) })?;

@@ -127,7 +127,12 @@ impl Node {
 }
 
 /// Makes the nodes ready; reads the authorities' file.
-pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec<Node>, SetupFault> {
+pub(super) fn nodes(
+    config: &Config,
+    proxy: Option<&dial::Proxy>,
+    clock: &Clock,
+    tasks: &Tasks,
+) -> Result<Vec<Node>, SetupFault> {
     let fault =
         |fault: tls::TlsFault| SetupFault { upstream: config.name.to_string(), reason: chain(&fault) };
     let client = if config.nodes.iter().any(HttpBase::is_tls) {
@@ -139,6 +144,7 @@ pub(super) fn nodes(config: &Config, clock: &Clock, tasks: &Tasks) -> Result<Vec
         let target = Target {
             address: dial::Target { host: base.host.clone(), port: base.port },
             tls: client.clone().filter(|_| base.is_tls()),
+            proxy: proxy.cloned(),
             timeout: config.connect_timeout,
         };
         let pool = Pool::new(target, config.max_connections.max(1), clock.clone(), tasks.clone());

@@ -35,6 +35,7 @@ use crate::common::ids::UpstreamName;
 use crate::common::limits::ByteSize;
 use crate::common::tasks::Tasks;
 use crate::config::values::HttpBase;
+use crate::net::dial;
 
 /// What the agent calls itself. Not a browser's: that would put Jira's cross-site checks into their strict mode.
 pub const USER_AGENT: &str = concat!("outhaul-agent/", env!("CARGO_PKG_VERSION"));
@@ -56,6 +57,8 @@ pub struct Config {
     pub affinity_cookie: Option<String>,
     /// Whether a standby agent may call it.
     pub stateless: bool,
+    /// Whether it is reached through the proxy on the way out; applications are not, unless told.
+    pub via_proxy: bool,
     /// For a new connection, TLS included; and for a free one where all are in use.
     pub connect_timeout: Duration,
     /// From the end of the request to the answer's head.
@@ -91,9 +94,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes it ready, and starts watching its nodes. Connects to nothing yet.
-    pub fn start(config: Config, clock: Clock, tasks: &Tasks) -> Result<Arc<Self>, SetupFault> {
-        let nodes = health::nodes(&config, &clock, tasks)?;
+    /// Makes it ready, and starts watching its nodes. Connects to nothing yet. `proxy` is the one on the way out, for an
+    /// application that is to be reached through it.
+    pub fn start(
+        config: Config,
+        proxy: Option<dial::Proxy>,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Result<Arc<Self>, SetupFault> {
+        let nodes = health::nodes(&config, proxy.filter(|_| config.via_proxy).as_ref(), &clock, tasks)?;
         let (turn, doubt) = (AtomicUsize::new(0), Arc::default());
         let upstream = Arc::new(Self { config, nodes, turn, doubt, clock, tasks: tasks.clone() });
         health::watch(&upstream);

@@ -2,12 +2,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::login::Nobody;
 use super::proxy::{MAX_HEAD, Open, connect};
 use super::race::{first_of, interleave};
-use super::{Credentials, Login, ProxyFault, Scheme, Target};
+use super::{Challenge, Credentials, Login, LoginFault, ProxyFault, Scheme, Target};
 use crate::common::clock::Clock;
 use crate::common::secret::Secret;
 
@@ -61,11 +62,18 @@ async fn conversation(
     answers: &[&[u8]],
     credentials: Option<(Scheme, &str)>,
 ) -> (Result<Vec<u8>, ProxyFault>, Vec<String>) {
-    let target = Target { host: "relay.example".to_owned(), port: 443 };
     let login: Box<dyn Login> = match credentials {
         Some((scheme, pair)) => Credentials::new(scheme, Secret::new(pair.to_owned())).login("proxy.example"),
         None => Box::new(Nobody),
     };
+    conversation_of(answers, login).await
+}
+
+async fn conversation_of(
+    answers: &[&[u8]],
+    login: Box<dyn Login>,
+) -> (Result<Vec<u8>, ProxyFault>, Vec<String>) {
+    let target = Target { host: "relay.example".to_owned(), port: 443 };
     let (far, mut near) = (Arc::new(Mutex::new(Vec::new())), Vec::new());
     for answer in answers {
         let (ours, mut theirs) = tokio::io::duplex(512 * 1024);
@@ -197,12 +205,37 @@ async fn a_login_goes_on_no_connection_whose_end_of_body_is_in_doubt() {
     }
 }
 
+/// A login that never gives up.
+struct Stubborn;
+
+impl Login for Stubborn {
+    fn begin(&mut self) -> BoxFuture<'_, Result<Option<Secret<String>>, LoginFault>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn answer<'a>(&'a mut self, _: &'a [Challenge]) -> BoxFuture<'a, Result<Secret<String>, LoginFault>> {
+        Box::pin(std::future::ready(Ok(Secret::new("Stubborn x".to_owned()))))
+    }
+
+    fn holds_connection(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_requests_is_bounded_whatever_a_login_thinks() {
+    let refusal = refusal("Stubborn\r\nContent-Length: 0\r\nConnection: close", "");
+    let (result, requests) = conversation_of(&[refusal.as_bytes(); 9], Box::new(Stubborn)).await;
+    assert!(result.unwrap_err().to_string().contains("asked for a login 4 times (407)"));
+    assert_eq!(requests.len(), 4);
+}
+
 #[tokio::test]
 async fn logins_that_lead_nowhere_end() {
     let bare = refusal("NTLM\r\nContent-Length: 0\r\nConnection: close", "");
     let answers = [bare.as_bytes(); 5];
     let (result, requests) = conversation(&answers, Some((Scheme::Ntlm, "D\\u:p"))).await;
-    assert!(result.unwrap_err().to_string().contains("never came, though it was asked for twice"));
+    assert!(result.unwrap_err().to_string().contains("does not go on with the one that it is offered"));
     assert_eq!(requests.len(), 2, "once more, on a new connection");
     for (token, says) in
         [("AAAA", "is no NTLM challenge"), ("A", "is no base64"), ("TlRMTVNTUAACAAAA", "is cut short")]

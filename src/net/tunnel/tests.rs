@@ -305,3 +305,114 @@ async fn rubbish_closes_the_tunnel_with_a_reason() {
 fn tasks() -> Tasks {
     Tasks::new()
 }
+
+/// A TCP socket joined to a stream that comes back as it was sent, and its far end.
+async fn spliced(
+    pair: &Pair,
+    patience: Patience,
+) -> (tokio::net::TcpStream, tokio::task::JoinHandle<Spliced>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut near, _) = listener.accept().await.unwrap();
+    let head = BytesHead { purpose: "pass-through".into(), target: "a".into(), peer: String::new() };
+    let stream = pair.relay.open_bytes(head).unwrap();
+    let joined = async move {
+        splice(&mut near, Bytes::from_static(b"ahead "), stream, patience, &Clock::system()).await
+    };
+    (far, tasks().spawn_detached(joined))
+}
+
+const PATIENT: Patience = Patience { idle: Duration::from_secs(60), stuck: Duration::from_secs(60) };
+
+#[tokio::test]
+async fn a_joined_socket_brings_every_byte_and_ends_one_way_at_a_time() {
+    let pair = pair().await;
+    let (far, joined) = spliced(&pair, PATIENT).await;
+    let (mut reader, mut writer) = far.into_split();
+    let sent: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let upload = sent.clone();
+    let task = tasks().spawn_detached(async move {
+        writer.write_all(&upload).await.unwrap();
+        writer.shutdown().await.unwrap();
+        writer
+    });
+    let mut back = Vec::new();
+    reader.read_to_end(&mut back).await.unwrap();
+    assert!(back.starts_with(b"ahead ") && back[6..] == sent[..]);
+    task.await.unwrap();
+    let moved = sent.len() as u64 + 6;
+    let expected = Spliced { sent: moved, received: moved, end: SpliceEnd::Finished };
+    assert_eq!(joined.await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_joined_socket_that_stands_still_or_takes_nothing_is_let_go() {
+    let pair = pair().await;
+    let short = Duration::from_millis(300);
+    let (far, joined) = spliced(&pair, Patience { idle: short, ..PATIENT }).await;
+    assert_eq!(joined.await.unwrap().end, SpliceEnd::Idle);
+    drop(far);
+    // It sends all it can and reads nothing of what comes back.
+    let (mut far, joined) = spliced(&pair, Patience { stuck: short, ..PATIENT }).await;
+    let flood = tasks().spawn_detached(async move {
+        while far.write_all(&vec![7; 65_536]).await.is_ok() {}
+        far
+    });
+    assert_eq!(joined.await.unwrap().end, SpliceEnd::Stuck);
+    flood.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_joined_socket_hears_of_a_lost_tunnel_and_the_stream_of_a_lost_socket() {
+    let pair = pair().await;
+    let (far, joined) = spliced(&pair, PATIENT).await;
+    // Linger nought: the kernel sends a reset.
+    socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(far);
+    assert!(matches!(joined.await.unwrap().end, SpliceEnd::Socket(_)));
+    let (mut far, joined) = spliced(&pair, PATIENT).await;
+    let mut ahead = [0; 6];
+    far.read_exact(&mut ahead).await.unwrap();
+    pair.agent.close(CloseCode::Stopping, "");
+    assert_eq!(joined.await.unwrap().end, SpliceEnd::Lost);
+}
+
+/// Says one thing, ends its direction and is gone, whatever still comes.
+struct Curt(Tasks);
+
+impl Acceptor for Curt {
+    fn http(&self, _: IncomingCall) {}
+    fn bytes(&self, _: BytesHead, mut stream: ByteStream) {
+        self.0.spawn_detached(async move {
+            stream.write_all(&vec![5; 200_000]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+    }
+    fn status(&self, _: Bytes) {}
+    fn draining(&self, _: DrainCode, _: String) {}
+}
+
+#[tokio::test]
+async fn what_a_stream_said_last_arrives_though_its_end_hears_no_more() {
+    let (left, right) = tokio::io::duplex(32 * 1024);
+    let tasks = Tasks::new();
+    let start = |socket, role| {
+        let acceptor: Arc<dyn Acceptor> = Arc::new(Curt(tasks.clone()));
+        Tunnel::start(socket, role, Settings::default(), Clock::system(), &tasks, acceptor)
+    };
+    let socket = WebSocketStream::from_raw_socket(left, WebSocketRole::Server, None).await;
+    let relay = start(socket, Role::Relay);
+    let socket = WebSocketStream::from_raw_socket(right, WebSocketRole::Client, None).await;
+    let agent = start(socket, Role::Agent);
+    let (cancelled, _) = mpsc::channel(1);
+    let cancelled = (cancelled, mpsc::channel(1).1);
+    let echo = Arc::new(Echo { tasks: tasks.clone(), seen: Mutex::default(), cancelled: cancelled.0 });
+    let pair = Pair { relay, agent, agent_echo: echo.clone(), relay_echo: echo, cancelled: cancelled.1 };
+    let (mut far, joined) = spliced(&pair, PATIENT).await;
+    let mut heard = Vec::new();
+    far.write_all(&[9; 1000]).await.unwrap();
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard.len(), 200_000);
+    drop(far);
+    assert_eq!(joined.await.unwrap().end, SpliceEnd::Finished);
+}

@@ -120,7 +120,11 @@ async fn through(
     })?;
     let limits = &inner.limits;
     let patience = Patience { idle: limits.pass_through_idle_time, stuck: limits.http.answer_idle_time };
-    let joined = splice(socket, read, stream, patience, &inner.clock).await;
+    let joined = tokio::select! {
+        joined = splice(socket, read, stream, patience, &inner.clock) => joined,
+        // What was let in goes no further either; and nothing can be said inside.
+        () = site.until_paused() => return Ok("site-paused"),
+    };
     drop((admitted, counted));
     inner.metrics.passed_bytes(joined.sent, joined.received);
     match joined.end {

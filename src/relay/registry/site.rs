@@ -24,6 +24,7 @@ pub struct Site<L> {
     waiters: Arc<Semaphore>,
     state: Mutex<State<L>>,
     joined: Notify,
+    pausing: Notify,
 }
 
 struct State<L> {
@@ -71,7 +72,17 @@ impl<L: Line> Site<L> {
     ) -> Self {
         let state = Mutex::new(State { tunnels: BTreeMap::new(), seen });
         let paused = AtomicBool::new(false);
-        Self { name, paused, quota, clock, waiting, waiters, state, joined: Notify::new() }
+        Self {
+            name,
+            paused,
+            quota,
+            clock,
+            waiting,
+            waiters,
+            state,
+            joined: Notify::new(),
+            pausing: Notify::new(),
+        }
     }
 
     /// Its name.
@@ -82,6 +93,18 @@ impl<L: Line> Site<L> {
     /// Whether the operator lets no call pass.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the operator lets nothing pass.
+    pub async fn until_paused(&self) {
+        loop {
+            let mut pausing = std::pin::pin!(self.pausing.notified());
+            pausing.as_mut().enable();
+            if self.is_paused() {
+                return;
+            }
+            pausing.await;
+        }
     }
 
     /// Its account.
@@ -149,6 +172,7 @@ impl<L: Line> Site<L> {
 
     pub(super) fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
+        self.pausing.notify_waiters();
     }
 
     pub(super) fn take_in(&self, number: u64, session: Session, line: L) -> Option<L> {

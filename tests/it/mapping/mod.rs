@@ -79,6 +79,7 @@ impl World {
             identity_header,
             affinity_cookie: None,
             stateless: false,
+            via_proxy: false,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
@@ -88,7 +89,7 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let (tasks, clock) = (Tasks::new(), Clock::manual());
-        let upstream = Upstream::start(config, clock.clone(), &tasks).unwrap();
+        let upstream = Upstream::start(config, None, clock.clone(), &tasks).unwrap();
         let secret = folder.path().join("oauth");
         write_private(&secret, "s3cret\n");
         let link = OAuthConfig {

@@ -43,7 +43,10 @@ async fn what_can_not_be_passed_is_told_by_an_alert() {
     assert_eq!(refused(&site, &direct_host()).await, AlertDescription::UnrecognisedName, "not the agent's");
     assert_eq!(status(&site, CUSTOMER, &speaks).await, 200, "the other name goes on");
 
+    let mut open = connect(&site, CUSTOMER, &speaks).await.unwrap();
     assert_eq!(site.world.relay(&["site", "pause", SITE]).await.code, 0);
+    let cut = open.read(&mut [0; 10]).await;
+    assert!(cut.is_err(), "an open connection is cut: {cut:?}");
     assert_eq!(refused(&site, CUSTOMER).await, AlertDescription::AccessDenied, "paused");
     assert_eq!(site.world.relay(&["site", "resume", SITE]).await.code, 0);
     assert_eq!(status(&site, CUSTOMER, &speaks).await, 200);
@@ -54,7 +57,7 @@ async fn what_can_not_be_passed_is_told_by_an_alert() {
     for counted in [
         "passed_connections_total{site=\"\",result=\"site-unknown\"} 1",
         "passed_connections_total{site=\"acme\",result=\"name-unknown\"} 1",
-        "passed_connections_total{site=\"acme\",result=\"site-paused\"} 1",
+        "passed_connections_total{site=\"acme\",result=\"site-paused\"} 2",
         "passed_connections_total{site=\"acme\",result=\"site-offline\"} 1",
         "passed_connections_now 0",
     ] {

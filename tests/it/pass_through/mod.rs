@@ -2,4 +2,5 @@
 
 mod calls;
 mod edges;
+mod ends;
 mod site;

@@ -127,6 +127,26 @@ async fn a_proxy_that_cuts_idle_connections_costs_a_reconnect_and_status_says_so
 }
 
 #[tokio::test]
+async fn an_application_is_reached_through_the_proxy_only_where_its_table_says_so() {
+    let upstream = Upstream::start().await;
+    let world = World::new(&upstream.url());
+    let proxy = Connecting::new(Duration::from_secs(60));
+    let address = proxy.start(None).await;
+    through(&world, &format!("http://{address}\"\nno-proxy = \"localhost"));
+    let site = Running::start(world).await;
+    let call = async || site.client.get(&host(), "/jira/rest/api/2/issue/A-1").await.unwrap();
+    assert_eq!(call().await.status, StatusCode::OK);
+    assert_eq!(proxy.connects.load(Ordering::Relaxed), 0, "neither the relay nor the application");
+
+    site.world.edit_agent("base-url =", "via-proxy = true\nbase-url =");
+    assert_eq!(site.world.agent(&["reload"]).await.code, 0);
+    let answer = call().await;
+    assert_eq!((answer.status, &answer.json()["path"]), (StatusCode::OK, &"/rest/api/2/issue/A-1".into()));
+    assert!(proxy.connects.load(Ordering::Relaxed) >= 1);
+    assert_eq!(site.world.agent(&["doctor"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn a_proxy_behind_tls_sees_the_relays_tls_inside_its_own() {
     let upstream = Upstream::start().await;
     let world = World::new(&upstream.url());

@@ -83,6 +83,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
         identity_header: true,
         affinity_cookie: None,
         stateless: false,
+        via_proxy: false,
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(20),
@@ -93,7 +94,7 @@ pub(super) fn world(nodes: &[SocketAddr], change: impl FnOnce(&mut Wish)) -> Wor
     change(&mut wish);
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::new();
-    let upstream = Upstream::start(wish.config, wish.clock, &tasks).unwrap();
+    let upstream = Upstream::start(wish.config, None, wish.clock, &tasks).unwrap();
     let options = Options { rewrite_links: wish.rewrite, act_as: vec!["entra".parse().unwrap()] };
     let (callers, audit, [key]) = callers_in(folder.path(), ["bot"]);
     write_audit(&audit, &tasks);

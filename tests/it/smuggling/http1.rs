@@ -10,7 +10,16 @@ use crate::support::vectors;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_in_http1_becomes_two() {
-    let site = Arc::new(OddSite::start().await);
+    all(OddSite::start().await, "HTTP/1.1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_whose_tls_ends_at_the_agent() {
+    all(OddSite::start_passed().await, "HTTP/1.1 passed through").await;
+}
+
+async fn all(site: OddSite, title: &str) {
+    let site = Arc::new(site);
     let table = vectors::read("smuggling/http1.txt");
     let tasks = Tasks::new();
     let attempts: Vec<_> = table
@@ -25,5 +34,5 @@ async fn no_request_in_http1_becomes_two() {
     for attempt in attempts {
         attempt.await.unwrap();
     }
-    judge(&site, "HTTP/1.1", &table).await;
+    judge(&site, title, &table).await;
 }

@@ -123,7 +123,16 @@ async fn attempt(site: &OddSite, bytes: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_in_http2_becomes_two() {
-    let site = Arc::new(OddSite::start().await);
+    all(OddSite::start().await, "HTTP/2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_one_whose_tls_ends_at_the_agent() {
+    all(OddSite::start_passed().await, "HTTP/2 passed through").await;
+}
+
+async fn all(site: OddSite, title: &str) {
+    let site = Arc::new(site);
     let table = vectors::read("smuggling/http2.txt");
     let tasks = Tasks::new();
     let attempts: Vec<_> = table
@@ -138,7 +147,7 @@ async fn no_request_in_http2_becomes_two() {
     for attempt in attempts {
         attempt.await.unwrap();
     }
-    judge(&site, "HTTP/2", &table).await;
+    judge(&site, title, &table).await;
 }
 
 /// A stream that the caller resets is not one that it ended, whatever the code says: an upload of unknown length would

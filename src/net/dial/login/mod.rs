@@ -1,10 +1,14 @@
 //! Logging in at a proxy: [`Login`] is one login, on one connection; [`Credentials`] makes it.
 
 mod basic;
+#[cfg(feature = "proxy-login")]
+mod negotiate;
 mod ntlm;
 
 use futures_util::future::BoxFuture;
 
+#[cfg(feature = "proxy-login")]
+use super::Target;
 use super::proxy::Challenge;
 use crate::common::secret::Secret;
 
@@ -15,6 +19,9 @@ pub enum Scheme {
     Basic,
     /// NTLM version 2, over three messages on one connection (MS-NLMP, MS-NTHT).
     Ntlm,
+    /// Kerberos inside SPNEGO (RFC 4559).
+    #[cfg(feature = "proxy-login")]
+    Negotiate,
 }
 
 impl Scheme {
@@ -23,6 +30,8 @@ impl Scheme {
         match self {
             Self::Basic => "Basic",
             Self::Ntlm => "NTLM",
+            #[cfg(feature = "proxy-login")]
+            Self::Negotiate => "Negotiate",
         }
     }
 }
@@ -32,6 +41,8 @@ impl Scheme {
 pub struct Credentials {
     scheme: Scheme,
     pair: Secret<String>,
+    #[cfg(feature = "proxy-login")]
+    kdc: Option<Target>,
 }
 
 /// Why there is no login; reads on after "the proxy HOST:PORT".
@@ -63,6 +74,12 @@ pub enum LoginFault {
         /// What to do.
         hint: &'static str,
     },
+    /// It asks for a login, and does not go on with it.
+    #[error("asks for a login by {} (407), and does not go on with the one that it is offered: ask whoever runs it, or try another proxy-login", scheme.as_str())]
+    Unheeded {
+        /// Which kind of login.
+        scheme: Scheme,
+    },
     /// Its part of the login makes no sense.
     #[error("sent a {} message that {what}: ask whoever runs it, or try another proxy-login", scheme.as_str())]
     Challenge {
@@ -70,6 +87,19 @@ pub enum LoginFault {
         scheme: Scheme,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// No ticket for it.
+    #[cfg(feature = "proxy-login")]
+    #[error(
+        "needs a Kerberos ticket for {service}, and the KDC {kdc} gave none ({why}): check proxy-credentials, proxy-kdc and this machine's clock"
+    )]
+    Ticket {
+        /// Whom was asked.
+        kdc: String,
+        /// Whom the ticket was to be for.
+        service: String,
+        /// What went wrong.
+        why: String,
     },
     /// No random bytes.
     #[error("can't be logged in at: the operating system gave no random bytes")]
@@ -94,14 +124,32 @@ pub trait Login: Send {
 impl Credentials {
     /// A user and a password, as `user:password`; for NTLM as `DOMAIN\user:password` or `user@REALM:password` too.
     pub fn new(scheme: Scheme, pair: Secret<String>) -> Self {
-        Self { scheme, pair }
+        Self {
+            scheme,
+            pair,
+            #[cfg(feature = "proxy-login")]
+            kdc: None,
+        }
+    }
+
+    /// A user with realm and a password, as `user@REALM:password`, for a ticket of that KDC.
+    #[cfg(feature = "proxy-login")]
+    pub fn kerberos(pair: Secret<String>, kdc: Target) -> Self {
+        Self { scheme: Scheme::Negotiate, pair, kdc: Some(kdc) }
     }
 
     /// A login at the proxy with that name.
     pub(super) fn login(&self, proxy: &str) -> Box<dyn Login> {
+        #[cfg(feature = "proxy-login")]
+        if let Some(kdc) = &self.kdc {
+            return Box::new(negotiate::Kerberos::new(&self.pair, kdc, proxy));
+        }
         match self.scheme {
             Scheme::Basic => Box::new(basic::Basic::new(&self.pair)),
             Scheme::Ntlm => Box::new(ntlm::Ntlm::new(&self.pair, proxy)),
+            // Without a KDC there is no ticket.
+            #[cfg(feature = "proxy-login")]
+            Scheme::Negotiate => Box::new(Nobody),
         }
     }
 }
@@ -122,6 +170,10 @@ impl Login for Nobody {
             _ if challenges.is_empty() => "set proxy-credentials in [relay]",
             Some(Scheme::Basic) => "set proxy-credentials in [relay]",
             Some(Scheme::Ntlm) => "set proxy-credentials and proxy-login = \"ntlm\" in [relay]",
+            #[cfg(feature = "proxy-login")]
+            Some(Scheme::Negotiate) => {
+                "set proxy-credentials, proxy-login = \"negotiate\" and proxy-kdc in [relay]"
+            }
             None => HELPER,
         };
         let fault = LoginFault::Needed { offered: offered(challenges), hint };
@@ -135,8 +187,17 @@ impl Login for Nobody {
 
 /// The best of what is offered that this program speaks.
 fn usable(challenges: &[Challenge]) -> Option<Scheme> {
-    [Scheme::Ntlm, Scheme::Basic].into_iter().find(|scheme| of(challenges, *scheme).is_some())
+    SPOKEN.iter().copied().find(|scheme| of(challenges, *scheme).is_some())
 }
+
+/// In the order in which they are advised: what takes the least first, but no password in the clear before one that
+/// is not.
+const SPOKEN: &[Scheme] = &[
+    Scheme::Ntlm,
+    Scheme::Basic,
+    #[cfg(feature = "proxy-login")]
+    Scheme::Negotiate,
+];
 
 /// The challenge of this scheme.
 fn of(challenges: &[Challenge], scheme: Scheme) -> Option<&Challenge> {
@@ -148,6 +209,8 @@ fn not_offered(scheme: Scheme, challenges: &[Challenge]) -> LoginFault {
     let hint = match usable(challenges) {
         Some(Scheme::Basic) => "set proxy-login = \"basic\" in [relay]",
         Some(Scheme::Ntlm) => "set proxy-login = \"ntlm\" in [relay]",
+        #[cfg(feature = "proxy-login")]
+        Some(Scheme::Negotiate) => "set proxy-login = \"negotiate\" and proxy-kdc in [relay]",
         None => HELPER,
     };
     LoginFault::NotOffered { scheme, offered: offered(challenges), hint }

@@ -64,16 +64,17 @@ impl ServerChallenge {
         let short = "is cut short";
         let flags = u32_at(bytes, 20).ok_or(short)?;
         let nonce = array(bytes, 24).ok_or(short)?;
-        let target_info = if flags & TARGET_INFO == 0 {
-            Vec::new()
-        } else {
-            let length = array(bytes, 40).map(u16::from_le_bytes).ok_or(short)?;
-            let from = u32_at(bytes, 44).and_then(|from| usize::try_from(from).ok()).ok_or(short)?;
-            let to = from.checked_add(usize::from(length)).ok_or(short)?;
-            bytes.get(from..to).ok_or(short)?.to_vec()
-        };
+        // Old servers have something else in its place, whatever the flag says.
+        let target_info =
+            target_info(bytes).filter(|_| flags & TARGET_INFO != 0).unwrap_or_default().to_vec();
         Ok(Self { flags, nonce, target_info })
     }
+}
+
+fn target_info(bytes: &[u8]) -> Option<&[u8]> {
+    let length = array(bytes, 40).map(u16::from_le_bytes)?;
+    let from = u32_at(bytes, 44).and_then(|from| usize::try_from(from).ok())?;
+    bytes.get(from..from.checked_add(usize::from(length))?)
 }
 
 /// AUTHENTICATE (2.2.1.3). `said` is what both sides said before, for the integrity code; `nonce` is random.
@@ -337,7 +338,11 @@ mod tests {
         let whole = challenge(UNICODE | TARGET_INFO, &target_info());
         assert!(ServerChallenge::read(&whole).is_ok());
         for cut in 0..whole.len() {
-            assert!(ServerChallenge::read(&whole[..cut]).is_err(), "{cut}");
+            let read = ServerChallenge::read(&whole[..cut]);
+            assert!(
+                if cut < 32 { read.is_err() } else { read.is_ok_and(|old| old.target_info.is_empty()) },
+                "{cut}"
+            );
         }
         assert!(ServerChallenge::read(&negotiate()).is_err());
     }

@@ -48,7 +48,7 @@ impl Ntlm {
                     self.state = State::Begun { again: true };
                     Ok(value(&negotiate()))
                 }
-                State::Begun { again: true } => Err(malformed("never came, though it was asked for twice")),
+                State::Begun { again: true } => Err(LoginFault::Unheeded { scheme: Scheme::Ntlm }),
                 State::Answered => Err(LoginFault::Refused { offered: offered(challenges) }),
             };
         };
