@@ -607,8 +607,8 @@ async fn no_relay_gets_into_the_site_by_a_stream_that_is_meant_to_go_out() {
     let target = format!("localhost:{}", inside.local_addr().unwrap().port());
     let tunnel = bench.tunnel(0).unwrap();
     for purpose in ["egress", "EGRESS", "bytes", "connect", ""] {
-        let head = BytesHead { purpose: purpose.to_owned(), target: target.clone(), peer: String::new() };
-        let mut stream = tunnel.open_bytes(head).unwrap();
+        let opening = BytesHead { purpose: purpose.to_owned(), target: target.clone(), peer: String::new() };
+        let mut stream = tunnel.open_bytes(opening).unwrap();
         let mut answer = Vec::new();
         let refused = stream.read_to_end(&mut answer).await.unwrap_err().to_string();
         assert!(refused.contains("a kind of stream this side does not take"), "{purpose}: {refused}");
