@@ -142,7 +142,7 @@ async fn squid_with_ntlm() {
     let world = World::new(&upstream.url());
     through(&world, &squid.url(), Some("CORP\\svc:secret"), "proxy-login = \"ntlm\"");
     in_and_out(world, None).await;
-    squid.logged(" svc ").await;
+    squid.logged("svc ").await;
 }
 
 /// The proxy that believes pyspnego, with NTLM's accounts in a file.
