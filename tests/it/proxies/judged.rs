@@ -16,11 +16,10 @@ use crate::support::{eventually, free_port};
 
 /// Has the site's way lead through a proxy; `more` are further lines of `[relay]`.
 fn through(world: &World, proxy: &str, pair: Option<&str>, more: &str) {
-    let mut lines = format!("proxy = \"{proxy}\"\n{more}\n");
-    if let Some(pair) = pair {
-        let file = credentials(world, pair);
-        lines.push_str(&format!("proxy-credentials = {{ file = \"{}\" }}\n", text(&file)));
-    }
+    let login = pair.map_or_else(String::new, |pair| {
+        format!("proxy-credentials = {{ file = \"{}\" }}\n", text(&credentials(world, pair)))
+    });
+    let lines = format!("proxy = \"{proxy}\"\n{more}\n{login}");
     world.edit_agent("ca-file", &format!("{lines}ca-file"));
 }
 
