@@ -231,7 +231,7 @@ mod kerberos {
             };
             kdc("/usr/sbin/kdb5_util", &["create", "-s", "-P", "master", "-r", REALM]);
             for query in [
-                "addprinc -pw secret svc",
+                "addprinc +requires_preauth -pw secret svc",
                 "addprinc -randkey HTTP/localhost",
                 &format!("ktadd -k {at}/proxy.keytab HTTP/localhost"),
             ] {
