@@ -115,6 +115,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "agent::cli",
             "agent::config",
             "agent::connection",
+            "agent::egress",
             "agent::issuers",
             "agent::run",
             "agent::store",
@@ -128,7 +129,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // The whole site as the admin socket sees it.
     ("agent::house", &["*"]),
     ("agent::idempotency", &[]),
-    ("agent::issuers", &[]),
+    ("agent::issuers", &["agent::egress"]),
     ("agent::links", &["agent::audit", "agent::mapping", "agent::store"]),
     // What a configuration makes of the rooms: it knows those that it builds.
     ("agent::live", &["*"]),

@@ -11,6 +11,7 @@ use super::callers::Callers;
 use super::config::Config;
 use super::credentials::Credentials;
 use super::credentials::stored::StoredSecrets;
+use super::egress::Clients;
 use super::front::Site;
 use super::idempotency::Ledger;
 use super::issuers::{self, Issuers};
@@ -30,6 +31,7 @@ pub struct Live {
     site: Arc<ArcSwap<Site>>,
     verdicts: Arc<Verdicts>,
     ledger: Ledger,
+    egress: Clients,
     clock: Clock,
     tasks: Tasks,
 }
@@ -41,6 +43,7 @@ impl Live {
         callers: Arc<Callers>,
         mappings: Mappings,
         stored: StoredSecrets,
+        egress: Clients,
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<Self, Report> {
@@ -51,12 +54,12 @@ impl Live {
             tracing::error!(%fault, "a service can't be used; calls that need it are refused");
         }
         fetch(&config, &upstreams, &credentials, &clock, tasks);
-        let issuers = issuers(&config, None, &clock, tasks)?;
+        let issuers = issuers(&config, None, &egress, &clock, tasks)?;
         let site =
             site(&config, upstreams, callers, issuers, Arc::new(credentials), mappings, Arc::default());
         let site = Arc::new(ArcSwap::from_pointee(site));
         let ledger = Ledger::new(config.idempotency, clock.clone());
-        Ok(Self { started: config, site, verdicts, ledger, clock, tasks: tasks.clone() })
+        Ok(Self { started: config, site, verdicts, ledger, egress, clock, tasks: tasks.clone() })
     }
 
     /// From here on each use of a service's secret, other than for a call, is recorded there.
@@ -88,7 +91,7 @@ impl Live {
     pub fn take(&mut self, config: &Config) -> Result<Vec<String>, Report> {
         let old = self.site.load_full();
         let upstreams = upstreams(config, &old.upstreams, &self.verdicts, &self.clock, &self.tasks)?;
-        let issuers = issuers(config, Some(&old.issuers), &self.clock, &self.tasks)?;
+        let issuers = issuers(config, Some(&old.issuers), &self.egress, &self.clock, &self.tasks)?;
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
@@ -139,13 +142,11 @@ fn site(
 fn issuers(
     config: &Config,
     before: Option<&Issuers>,
+    egress: &Clients,
     clock: &Clock,
     tasks: &Tasks,
 ) -> Result<Arc<Issuers>, Report> {
-    // Only where an issuer goes by it: a proxy whose password is missing is nobody else's fault.
-    let by_proxy = config.issuers.iter().any(|issuer| issuer.egress == issuers::Egress::Proxy);
-    let proxy = if by_proxy { super::run::relay(config)?.proxy } else { None };
-    let client = |issuer: &issuers::Config| issuers::client(issuer, proxy.as_ref());
+    let client = |issuer: &issuers::Config| issuers::client(issuer, egress);
     let issuers = Issuers::configure(&config.issuers, before, clock, tasks, client);
     issuers.map(Arc::new).map_err(|fault| Report::from_error(Exit::Config, &fault))
 }
@@ -190,7 +191,16 @@ mod tests {
         let tasks = Tasks::new();
         let mappings = Mappings::start(store, Clock::system(), &tasks);
         let stored = StoredSecrets::default();
-        let mut live = Live::new(config(""), callers, mappings, stored, Clock::system(), &tasks).unwrap();
+        let mut live = Live::new(
+            config(""),
+            callers,
+            mappings,
+            stored,
+            Clients::new(Default::default(), None, Clock::system()),
+            Clock::system(),
+            &tasks,
+        )
+        .unwrap();
         let site = live.site();
         let jira: UpstreamName = "jira".parse().unwrap();
         let before = site.load().upstreams[&jira].upstream().clone();

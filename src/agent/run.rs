@@ -71,11 +71,18 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let mappings = Mappings::start(store.clone(), clock.clone(), &tasks);
     mappings.record_in(audit.clone());
     let stored = StoredSecrets::load(&store).await.map_err(|fault| fault.report())?;
-    let mut live =
-        Live::new(config.clone(), callers.clone(), mappings.clone(), stored, clock.clone(), &tasks)?;
-    live.record_in(&audit);
     let relay = relay(&config)?;
     let egress = Clients::new(config.egress.clone(), relay.proxy.clone(), clock.clone());
+    let mut live = Live::new(
+        config.clone(),
+        callers.clone(),
+        mappings.clone(),
+        stored,
+        egress.clone(),
+        clock.clone(),
+        &tasks,
+    )?;
+    live.record_in(&audit);
     let (site, calls, ledger) = (live.site(), CallMetrics::new(), live.ledger());
     let remembered = Remembered::load(store.clone(), ledger.clone(), clock.clone())
         .await

@@ -81,3 +81,24 @@ async fn rotate_key(
     tracing::info!(name = %made.name, next_pin = %made.next_pin, "a new key was made for the next certificate");
     Ok(Json(made))
 }
+
+/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
+pub(super) fn lines(report: &CertificatesReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(failure) = &report.account_error {
+        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
+        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+    }
+    for line in &report.certificates {
+        let until =
+            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
+        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
+        let pin = line.pin.as_deref().unwrap_or("no key");
+        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
+        if let Some(failure) = &line.error {
+            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
+            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
+        }
+    }
+    lines
+}

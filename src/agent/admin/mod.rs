@@ -7,6 +7,7 @@ pub mod audit;
 pub mod certificates;
 pub mod credentials;
 pub mod egress;
+pub mod issuers;
 pub mod links;
 pub mod pass_through;
 mod people;

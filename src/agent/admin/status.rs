@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificates;
+pub use super::issuers::IssuerStatus;
 use super::pass_through::PassThroughStatus;
 use crate::agent::acme::CertificatesReport;
 use crate::common::limits::ByteSize;
@@ -207,37 +209,6 @@ pub struct NodeStatus {
     pub detail: Option<String>,
 }
 
-/// About one issuer of tokens.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IssuerStatus {
-    /// Its name in the configuration.
-    pub name: String,
-    /// What it calls itself.
-    pub issuer: String,
-    /// Whether its tokens can be checked now.
-    pub usable: bool,
-    /// How many of its keys are known.
-    pub keys: usize,
-    /// Keys of its set that are not used, and why.
-    pub ignored: Vec<String>,
-    /// When its keys were fetched, RFC 3339.
-    pub fetched: Option<String>,
-    /// How many seconds ago.
-    pub age_seconds: Option<u64>,
-    /// Why its keys could not be fetched the last time.
-    pub error: Option<String>,
-    /// Tokens whose signature was verified since the start.
-    pub verified: u64,
-    /// Tokens that were known from before.
-    pub remembered: u64,
-    /// Tokens that were refused.
-    pub refused: u64,
-    /// How often its keys were asked for.
-    pub fetches: u64,
-    /// How often that failed.
-    pub failed_fetches: u64,
-}
-
 /// About the policy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PolicyStatus {
@@ -334,7 +305,7 @@ impl Status {
                 known.keys, known.max_keys, bytes.0, bytes.1
             ));
         }
-        for words in self.certificates.iter().flat_map(certificate_lines) {
+        for words in self.certificates.iter().flat_map(certificates::lines) {
             line(format_args!("{words}"));
         }
         line(format_args!("Audit    {} records", self.audit.number));
@@ -375,55 +346,6 @@ impl Status {
         }
         text
     }
-}
-
-impl IssuerStatus {
-    fn text(&self) -> String {
-        let Self { name, keys, age_seconds, error, .. } = self;
-        let mut text = match (self.usable, age_seconds) {
-            (true, Some(age)) => format!("Issuer   {name}  {keys} keys, fetched {} ago", spoken(*age)),
-            _ => format!("Issuer   {name}  NO KEYS: calls with its tokens are refused"),
-        };
-        if let Some(error) = error {
-            let _ = write!(text, "\n         they can't be fetched now: {error}");
-        }
-        for ignored in self.ignored.iter().take(MAX_IGNORED) {
-            let _ = write!(text, "\n         not used: {ignored}");
-        }
-        text
-    }
-}
-
-/// More keys that are not used than a person reads.
-const MAX_IGNORED: usize = 3;
-
-fn spoken(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} m", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-/// A line for each, and what is wrong with it; `outhaul-agent certificate` has all of it.
-fn certificate_lines(report: &CertificatesReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(failure) = &report.account_error {
-        lines.push(format!("NO ACCOUNT at the certificate authority: {}", failure.text));
-        lines.extend(failure.action.iter().map(|action| format!("         {action}")));
-    }
-    for line in &report.certificates {
-        let until =
-            line.ends.as_deref().map_or("NO CERTIFICATE YET".to_owned(), |ends| format!("until {ends}"));
-        let soon = if line.ends_soon { ", ENDS SOON" } else { "" };
-        let pin = line.pin.as_deref().unwrap_or("no key");
-        lines.push(format!("TLS      {} {until}{soon}, key {pin}", line.name));
-        if let Some(failure) = &line.error {
-            lines.push(format!("         not renewed ({} tries): {}", line.failures, failure.text));
-            lines.extend(failure.action.iter().map(|action| format!("         {action}")));
-        }
-    }
-    lines
 }
 
 impl TunnelStatus {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::egress::way;
 use super::named;
-use crate::agent::issuers::config::{Caller, Config, Egress, HttpsUrl, KeysAt, Limits, Person};
+use crate::agent::issuers::config::{Caller, Config, HttpsUrl, KeysAt, Limits, Person};
 use crate::common::ids::IssuerName;
 use crate::config::diagnose::{Located, Source, Span};
 use crate::config::table::Table;
@@ -49,7 +50,7 @@ fn issuer(name: IssuerName, table: &mut Table<'_>, has_proxy: bool) -> Option<Co
     let callers: Option<Located<Vec<Caller>>> =
         table.required("callers", "[{ claim = \"azp\", value = \"…\", caller = \"NAME\" }]");
     let person = table.optional("person");
-    let egress = egress(table, has_proxy);
+    let egress = way(table, "egress", has_proxy);
     let ca_file = table.optional("ca-file");
     let limits = limits(table);
     if let Some(Located { value, at }) = &issuer
@@ -96,25 +97,6 @@ fn keys(table: &mut Table<'_>) -> Option<KeysAt> {
             None
         }
         _ => set.or(discovery),
-    }
-}
-
-fn egress(table: &mut Table<'_>, has_proxy: bool) -> Egress {
-    let Some(Located { value, at }) = table.optional::<Located<String>>("egress") else {
-        return Egress::Direct;
-    };
-    match value.as_str() {
-        "direct" => Egress::Direct,
-        "proxy" if has_proxy => Egress::Proxy,
-        "proxy" => {
-            table.source().fault(at, "there is no proxy in [relay]", "add one there, or write \"direct\"");
-            Egress::Proxy
-        }
-        _ => {
-            let what = format!("“{}” is no way out", value.escape_debug());
-            table.source().fault(at, what, "write \"direct\" or \"proxy\"");
-            Egress::Direct
-        }
     }
 }
 
@@ -231,6 +213,7 @@ const DEFAULT: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 mod tests {
     use super::*;
     use crate::agent::config::Config as File;
+    use crate::agent::egress::Way;
 
     const TOP: &str = "[relay]\nurl = \"wss://relay.example.com\"\n[upstream.jira]\nurl = \"http://127.0.0.1:1\"\nbase-url = \"https://jira.example\"\n";
     const ISSUER: &str =
@@ -249,7 +232,7 @@ mod tests {
         assert_eq!(least[0].algorithms, DEFAULT);
         assert_eq!(least[0].expected.skew, Duration::from_secs(60));
         assert_eq!(least[0].limits, Limits::default());
-        assert_eq!((least[0].person.clone(), least[0].egress), (None, Egress::Direct));
+        assert_eq!((least[0].person.clone(), least[0].egress), (None, None));
         let whole = format!(
             "{}{ISSUER}discovery = \"https://login.example/t/.well-known/openid-configuration\"\n\
              algorithms = [\"PS256\", \"EdDSA\"]\nclock-skew = \"5 m\"\negress = \"proxy\"\nca-file = \"/etc/ca.pem\"\n\
@@ -263,7 +246,7 @@ mod tests {
         assert_eq!(whole.algorithms, [Algorithm::Ps256, Algorithm::EdDsa]);
         assert_eq!(whole.expected.required.len(), 2);
         assert_eq!(whole.person.unwrap().conditions.len(), 1);
-        assert_eq!(whole.egress, Egress::Proxy);
+        assert_eq!(whole.egress, Some(Way::Proxy));
         assert!(matches!(whole.keys, KeysAt::Discovery(_)));
         assert_eq!(whole.limits.max_stale, Duration::ZERO);
     }
@@ -319,7 +302,7 @@ mod tests {
             (all("require = [{ claim = \"t\", value = [] }]\n"), "list of value is empty"),
             (all("person = { claim = \"oid\" }\n"), "lacks provider"),
             (all("person = { claim = \"oid\", provider = \"Entra\" }\n"), "no provider"),
-            (all("egress = \"proxy\"\n"), "no proxy in [relay]"),
+            (all("egress = \"proxy\"\n"), "[relay] names none"),
             (all("egress = \"pigeon\"\n"), "“pigeon” is no way out"),
             (all("audiences = \"x\"\n"), "did you mean audience"),
             (

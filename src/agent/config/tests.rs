@@ -87,7 +87,10 @@ fn every_key_that_the_example_comments_out_reads_and_shows_its_default() {
     (upstream.ca_file, upstream.affinity_cookie) = (None, None);
     assert_eq!(upstream, given.upstreams[0]);
     let acme = open.acme.unwrap();
-    assert_eq!((acme.egress, acme.names.len(), given.acme), (None, 2, None));
+    assert_eq!(
+        (acme.egress, acme.names.len(), given.acme),
+        (Some(crate::agent::egress::Way::Relay), 2, None)
+    );
     assert_eq!((open.services, open.callers), (given.services, given.callers));
     let entra = &open.issuers[0];
     assert_eq!((open.issuers.len(), given.issuers.len()), (2, 0));

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::finding::{sentence, shown};
 use super::{Context, Finding};
+use crate::agent::egress::{Clients, Way};
 use crate::agent::issuers::{Config, client, probe};
 
 const CHECK: &str = "issuer";
@@ -15,8 +16,15 @@ pub(super) async fn check(context: &Context) -> Vec<Finding> {
 
 async fn one(context: &Context, config: &Config) -> Vec<Finding> {
     let name = &config.name;
-    let proxy = context.relay.as_ref().ok().and_then(|relay| relay.proxy.as_ref());
-    let client = match client(config, proxy) {
+    let egress = &context.config.egress;
+    if config.egress.unwrap_or(egress.way) == Way::Relay {
+        let text = format!("{name} is reached through the relay, which only the running agent can try");
+        let action = "Run `outhaul-agent egress test URL` with its key-set or discovery; `status` tells how its keys are.";
+        return vec![Finding::note(CHECK, format!("{text}. {action}"))];
+    }
+    let proxy = context.relay.as_ref().ok().and_then(|relay| relay.proxy.clone());
+    let clients = Clients::new(egress.clone(), proxy, context.clock.clone());
+    let client = match client(config, &clients) {
         Ok(client) => client,
         Err(fault) => {
             let action = format!("Correct ca-file in [issuer.{name}].");

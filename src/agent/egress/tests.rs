@@ -107,7 +107,7 @@ async fn a_way_that_is_not_there_says_so() {
         gate.open(&target).await.err().unwrap().to_string()
     };
     assert!(why(Way::Proxy).await.contains("[relay] names none"));
-    assert!(why(Way::Relay).await.contains("has not begun to connect"));
+    assert!(why(Way::Relay).await.contains("no tunnel to the relay is up"), "not attached yet");
     egress.attach("acme", Vec::new);
     assert!(why(Way::Relay).await.contains("no tunnel to the relay is up"));
     let shown = egress.state().unreached;

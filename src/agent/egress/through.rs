@@ -10,7 +10,7 @@ use super::{Inner, Relay};
 use crate::common::host::HostPort;
 use crate::net::dial::Prefixed;
 use crate::net::http_client::{OpenFault, Stream};
-use crate::net::tunnel::{ByteStream, ExchangeFault, Tunnel};
+use crate::net::tunnel::{ByteStream, ExchangeFault};
 use crate::tunnel::code::ResetCode;
 use crate::tunnel::egress::{Answer, LONGEST_LINE, PURPOSE, Refusal};
 use crate::tunnel::head::BytesHead;
@@ -18,8 +18,7 @@ use crate::tunnel::head::BytesHead;
 /// A stream to the host, of which the relay has said that it is connected. The caller bounds the time.
 pub(super) async fn through_relay(inner: &Inner, host: &HostPort) -> Result<Box<dyn Stream>, OpenFault> {
     let closed = |why: &str| OpenFault::Closed(format!("{host} is not reached through the relay: {why}"));
-    let relay = inner.relay.get().ok_or_else(|| closed("the agent has not begun to connect to it yet"))?;
-    let mut stream = open(relay, host).await.map_err(|why| closed(&why))?;
+    let (relay, mut stream) = open(inner, host).await.map_err(|why| closed(&why))?;
     let mut buffer = BytesMut::with_capacity(LONGEST_LINE);
     match read_line(&mut stream, &mut buffer).await {
         Ok(Some(Answer::Connected)) => Ok(Box::new(Prefixed::new(stream, buffer.freeze()))),
@@ -40,13 +39,17 @@ pub(super) async fn through_relay(inner: &Inner, host: &HostPort) -> Result<Box<
     }
 }
 
-/// A tunnel that was lost a moment ago is often back at once.
-async fn open(relay: &Relay, host: &HostPort) -> Result<ByteStream, String> {
+/// A tunnel that was lost a moment ago is often back at once, and at the start the first one comes soon.
+async fn open<'a>(inner: &'a Inner, host: &HostPort) -> Result<(&'a Relay, ByteStream), String> {
     let head = || BytesHead { purpose: PURPOSE.to_owned(), target: host.to_string(), peer: String::new() };
     for _ in 0..TRIES {
-        for tunnel in (relay.tunnels)() {
-            match Tunnel::open_bytes(&tunnel, head()) {
-                Ok(stream) => return Ok(stream),
+        let relay = inner.relay.get();
+        for (relay, tunnel) in relay
+            .into_iter()
+            .flat_map(|relay| (relay.tunnels)().into_iter().map(move |tunnel| (relay, tunnel)))
+        {
+            match tunnel.open_bytes(head()) {
+                Ok(stream) => return Ok((relay, stream)),
                 Err(ExchangeFault::NotSent(_)) => {}
                 Err(fault) => return Err(fault.to_string()),
             }

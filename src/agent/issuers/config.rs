@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use crate::agent::egress::Way;
 use crate::common::ids::{CallerName, IssuerName, Provider};
 use crate::identity::claims::{Condition, Expected};
 use crate::identity::jws::Algorithm;
@@ -26,8 +27,8 @@ pub struct Config {
     pub callers: Vec<Caller>,
     /// `person`.
     pub person: Option<Person>,
-    /// `egress`: how it is reached.
-    pub egress: Egress,
+    /// `egress`: how it is reached, where not as `[egress]` says.
+    pub egress: Option<Way>,
     /// `ca-file`: further authorities to trust for its certificate.
     pub ca_file: Option<PathBuf>,
     /// How long its keys are kept.
@@ -63,16 +64,6 @@ pub struct Person {
     pub provider: Provider,
     /// `if`: the claim names a person only in tokens that say this too.
     pub conditions: Vec<Condition>,
-}
-
-/// How an issuer is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Egress {
-    /// From this machine.
-    #[default]
-    Direct,
-    /// Through the proxy of `[relay]`.
-    Proxy,
 }
 
 /// How long keys are kept, and how often they are asked for.

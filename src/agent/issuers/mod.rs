@@ -16,18 +16,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::agent::egress::Clients;
 use crate::common::act_as::ActAs;
 use crate::common::clock::Clock;
+use crate::common::host::HostPort;
 use crate::common::ids::{CallerName, IssuerName};
 use crate::common::tasks::Tasks;
 use crate::identity::encoded::Encoded;
 use crate::identity::jws::{MAX_TOKEN, Token, TokenFault, Verified};
-use crate::net::dial::Proxy;
-use crate::net::http_client::{HttpClient, Way};
+use crate::net::http_client::HttpClient;
 use crate::net::tls::TlsFault;
 
 use cache::{Cache, Entry};
-pub use config::{Config, Egress};
+pub use config::Config;
+use config::KeysAt;
 pub use fault::IssuerFault;
 pub use fetch::FetchFault;
 use issuer::Issuer;
@@ -143,14 +145,12 @@ impl Issuers {
     }
 }
 
-/// A client that goes the way to this issuer; `proxy` is the one of the way to the relay.
-pub fn client(config: &Config, proxy: Option<&Proxy>) -> Result<HttpClient, TlsFault> {
-    let way = match (config.egress, proxy) {
-        (Egress::Proxy, Some(proxy)) => Way::Proxy(proxy.clone()),
-        // A configuration with an issuer by proxy has one.
-        _ => Way::Direct,
-    };
-    HttpClient::new(way, config.ca_file.as_deref())
+/// A client that goes the way to this issuer. It reaches the host that the configuration names; that of a key set to
+/// which a discovery document leads must be the same, or be listed under `[egress] allow`.
+pub fn client(config: &Config, egress: &Clients) -> Result<HttpClient, TlsFault> {
+    let (KeysAt::Set(url) | KeysAt::Discovery(url)) = &config.keys;
+    let named = HostPort::of_url(&url.uri().to_string()).into_iter().collect();
+    egress.client(config.egress, config.ca_file.as_deref(), named)
 }
 
 /// Asks an issuer for its keys once, as the agent itself would, for people who look for what is wrong.

@@ -183,14 +183,14 @@ fn config(stand: &Stand) -> Config {
                 test: Test::OneOf(vec!["user".to_owned()]),
             }],
         }),
-        egress: Egress::Direct,
+        egress: None,
         ca_file: None,
         limits: Limits::default(),
     }
 }
 
 fn on_loopback(_: &Config) -> Result<HttpClient, TlsFault> {
-    HttpClient::new(Way::Direct, None).map(HttpClient::allow_loopback_http)
+    HttpClient::new(crate::net::http_client::Way::Direct, None).map(HttpClient::allow_loopback_http)
 }
 
 async fn world(script: Vec<Does>, change: impl FnOnce(&mut Config)) -> World {
@@ -453,7 +453,7 @@ async fn a_reload_keeps_what_did_not_change_and_ends_what_is_gone() {
     let mut lost = config(&world.stand);
     lost.ca_file = Some("/nowhere/ca.pem".into());
     let fails = Issuers::configure(&[lost], None, &world.clock, &world.tasks, |config| {
-        HttpClient::new(Way::Direct, config.ca_file.as_deref())
+        HttpClient::new(crate::net::http_client::Way::Direct, config.ca_file.as_deref())
     });
     assert!(fails.is_err());
 }

@@ -104,7 +104,9 @@ async fn no_answer_of_an_agents_becomes_two_at_a_caller() {
                     Said::Frame(asked) if asked.kind == Kind::Open => {
                         let second = find(&asked.payload, b"/jira/second").is_some();
                         let mut frames = if second { honest(0, b"second") } else { frames.clone() };
-                        frames.iter_mut().for_each(|frame| frame.stream = asked.stream);
+                        for frame in &mut frames {
+                            frame.stream = asked.stream;
+                        }
                         site.tunnel.say(&frames).await;
                     }
                     Said::Frame(_) => {}

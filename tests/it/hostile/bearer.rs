@@ -35,8 +35,8 @@ async fn a_hostile_relay_can_call_as_a_bearer_whose_key_it_saw() {
     assert_eq!(bodies, ["{\"to\":\"mallory\"}", "{\"to\":\"alice\"}", "{\"to\":\"alice\"}", ""]);
     assert_eq!(arrived[3].line, "GET /rest/api/2/odd/other");
     // It reads what comes back.
-    let heard = site.get("x?seed=1&length=10").await;
-    assert_eq!(heard.body.len(), 10);
+    let reply = site.get("x?seed=1&length=10").await;
+    assert_eq!(reply.body.len(), 10);
 }
 
 /// The policy decides about a relay's own calls as about a caller's: no other path, method or spelling, and nothing that is
@@ -63,15 +63,15 @@ async fn a_stolen_key_reaches_no_further_than_the_policy() {
         ("GET", "/", "not-found"),
     ] {
         let head = RawHead::new(method, &host(), target).bearer(&site.key);
-        let heard = site.ask(&head, b"").await;
-        assert_eq!(heard.problem(), Some(expected), "{method} {target}: {heard:?}");
+        let reply = site.ask(&head, b"").await;
+        assert_eq!(reply.problem(), Some(expected), "{method} {target}: {reply:?}");
     }
     // The relay's own idea of where the site's path begins makes no other path of it.
     for route_length in [1, 5, 10, 11, 65_535] {
         let mut head = RawHead::new("GET", &host(), "/jira/rest/api/2/odd/x").bearer(&site.key);
         head.route_length = route_length;
-        let heard = site.ask(&head, b"").await;
-        assert!(heard.status != Some(200) || heard.problem().is_some(), "{route_length}: {heard:?}");
+        let reply = site.ask(&head, b"").await;
+        assert!(reply.status != Some(200) || reply.problem().is_some(), "{route_length}: {reply:?}");
     }
     assert!(site.arrived().is_empty(), "{:?}", site.arrived());
     site.still_serves().await;
@@ -92,8 +92,8 @@ async fn a_relay_cuts_off_no_path_but_its_own_route() {
     ] {
         let mut head = RawHead::new("GET", &host(), target).bearer(&site.key);
         head.route_length = route_length;
-        let heard = site.ask(&head, b"").await;
-        assert_eq!(heard.problem(), Some("bad-request"), "{target} {route_length}: {heard:?}");
+        let reply = site.ask(&head, b"").await;
+        assert_eq!(reply.problem(), Some("bad-request"), "{target} {route_length}: {reply:?}");
     }
     assert!(site.arrived().is_empty());
     let mut head = RawHead::new("GET", &host(), "/s/acme/jira/rest/api/2/odd/x").bearer(&site.key);
@@ -113,8 +113,8 @@ async fn no_other_callers_key_can_be_made_from_one() {
     let joined = format!("{}, Bearer {}", site.key, site.key);
     for key in [id, &format!("{id}_"), &format!("{id}_{stolen_secret}"), &changed, "", "ohk_", &joined] {
         let head = RawHead::new("GET", &host(), &format!("{PATH}/x")).bearer(key);
-        let heard = site.ask(&head, b"").await;
-        assert_eq!((heard.status, heard.problem()), (Some(401), Some("caller-unknown")), "{key}: {heard:?}");
+        let reply = site.ask(&head, b"").await;
+        assert_eq!((reply.status, reply.problem()), (Some(401), Some("caller-unknown")), "{key}: {reply:?}");
     }
     // Two are not one of them.
     let head = site.head("GET", "x").bearer(&other);
@@ -139,8 +139,8 @@ async fn a_relay_reaches_no_host_but_the_upstream() {
     for target in ["http://evil.example/", "//evil.example/x", "evil.example:443", "@evil.example/", "*", ""]
     {
         let head = RawHead::new("GET", &host(), target).bearer(&site.key);
-        let heard = site.ask(&head, b"").await;
-        assert!(heard.problem().is_some() || heard.reset.is_some(), "{target}: {heard:?}");
+        let reply = site.ask(&head, b"").await;
+        assert!(reply.problem().is_some() || reply.reset.is_some(), "{target}: {reply:?}");
     }
     for call in site.arrived() {
         assert_eq!(call.headers.get_all("host").iter().collect::<Vec<_>>(), ["jira.example"], "{call:?}");
@@ -198,9 +198,9 @@ async fn no_answer_holds_a_secret_of_the_site() {
     let said = format!("{all:?}");
     let key_file = std::fs::read(site.world.path().join("store.key")).unwrap_or_default();
     assert!(!said.contains("pat-reader"), "{said}");
-    for heard in &all {
-        assert!(wire::find(&heard.body, b"pat-reader").is_none());
-        assert!(key_file.is_empty() || wire::find(&heard.body, &key_file).is_none());
+    for reply in &all {
+        assert!(wire::find(&reply.body, b"pat-reader").is_none());
+        assert!(key_file.is_empty() || wire::find(&reply.body, &key_file).is_none());
     }
 }
 
@@ -210,8 +210,8 @@ async fn a_truncated_or_lengthened_body_is_never_whole_at_jira() {
     let mut site = LiarSite::start_with(odd_rules).await;
     for (length, body) in [("10", "half"), ("4", "longer than it says"), ("18446744073709551616", "x")] {
         let head = site.head("POST", &format!("cut-{length}")).with("content-length", length);
-        let heard = site.ask(&head, body.as_bytes()).await;
-        assert!(heard.problem().is_some() || heard.reset.is_some(), "{length} {body}: {heard:?}");
+        let reply = site.ask(&head, body.as_bytes()).await;
+        assert!(reply.problem().is_some() || reply.reset.is_some(), "{length} {body}: {reply:?}");
     }
     // Where it says that there is none, none goes on.
     let head = site.head("POST", "none").with("content-length", "0");

@@ -70,8 +70,8 @@ fn every_attack_has_its_row_and_every_row_its_test() {
             // A test elsewhere, from `tests/it` on.
             let (path, test) = name.rsplit_once("::").unwrap_or_else(|| panic!("{name} in “{attack}”"));
             let file = path.strip_prefix("it::").unwrap_or_else(|| panic!("no test {name}, of “{attack}”"));
-            let text = read(&format!("tests/it/{}.rs", file.replace("::", "/")));
-            assert!(tests(&text).iter().any(|found| found == test), "no test {name}, of “{attack}”");
+            let source = read(&format!("tests/it/{}.rs", file.replace("::", "/")));
+            assert!(tests(&source).iter().any(|found| found == test), "no test {name}, of “{attack}”");
         }
     }
     let missing: Vec<_> = here.iter().filter(|test| !named.contains_key(*test)).collect();

@@ -64,7 +64,13 @@ pub(crate) struct LiarAgent {
 impl LiarAgent {
     /// Starts the relay and enrols the liar for the usual site.
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with changes to the relay's configuration.
+    pub(crate) async fn start_with(change: impl FnOnce(&World)) -> Self {
         let world = World::new("http://127.0.0.1:9");
+        change(&world);
         let mut relay = world.start_relay();
         relay.line("the relay is ready").await;
         let token = world.token().await;

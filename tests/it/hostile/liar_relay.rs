@@ -70,7 +70,7 @@ pub(crate) struct Greeting {
 /// The liar; its listener is gone when dropped.
 pub(crate) struct LiarRelay {
     shared: Arc<Shared>,
-    tunnels: mpsc::UnboundedReceiver<Tunnel>,
+    tunnels: mpsc::Receiver<Tunnel>,
     tasks: Tasks,
 }
 
@@ -80,7 +80,7 @@ struct Shared {
     agent: AgentId,
     lie: Mutex<Lie>,
     greetings: Mutex<Vec<Greeting>>,
-    tunnels: mpsc::UnboundedSender<Tunnel>,
+    tunnels: mpsc::Sender<Tunnel>,
 }
 
 impl LiarRelay {
@@ -90,7 +90,7 @@ impl LiarRelay {
         let certificates = Certificates::load(&file("relay.pem"), &file("relay.key")).unwrap();
         let acceptor = TlsAcceptor::from(server_config(certificates).unwrap());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, world.port)).await.unwrap();
-        let (sender, tunnels) = mpsc::unbounded_channel();
+        let (sender, tunnels) = mpsc::channel(100);
         let shared = Arc::new(Shared {
             key: SigningKey::generate().unwrap().0,
             other_key: SigningKey::generate().unwrap().0,
@@ -172,7 +172,7 @@ impl Shared {
             greetings.len() - 1
         };
         if self.steps(&mut socket, exporter, at).await.is_some_and(|purpose| purpose == "connect") {
-            let _ = self.tunnels.send(Wire::new(socket));
+            let _ = self.tunnels.send(Wire::new(socket)).await;
         }
     }
 

@@ -289,8 +289,8 @@ async fn no_word_of_the_relays_makes_a_call_one_that_passed() {
     for authority in [CUSTOMER, OPERATOR, ZONE] {
         let mut head = site.head("POST", CANARY).with("content-length", "2");
         head.authority = authority.into();
-        let heard = site.ask(&head, b"{}").await;
-        assert_eq!(heard.problem(), Some("trust-required"), "{authority}: {heard:?}");
+        let reply = site.ask(&head, b"{}").await;
+        assert_eq!(reply.problem(), Some("trust-required"), "{authority}: {reply:?}");
     }
     let (answer, _) = call(&mut site, OPERATOR, OPERATOR, honest()).await;
     assert!(answer.unwrap().contains("outhaul-problem: trust-required"));
@@ -329,7 +329,7 @@ async fn a_relays_own_certificate_is_none_for_the_customers_name() {
     ] {
         let acceptor = TlsAcceptor::from(server_config(Certificates::load(chain, key).unwrap()).unwrap());
         let (near, far) = tokio::io::duplex(64 << 10);
-        let served = Tasks::new().spawn_detached(async move { acceptor.accept(far).await.map(|_| ()) });
+        let accepting = Tasks::new().spawn_detached(async move { acceptor.accept(far).await.map(|_| ()) });
         let server = ServerName::try_from(name.to_owned()).unwrap();
         let connected = TlsConnector::from(client(world)).connect(server, near).await;
         assert_eq!(connected.is_ok(), expected, "{name} {}: {connected:?}", chain.display());
@@ -338,7 +338,7 @@ async fn a_relays_own_certificate_is_none_for_the_customers_name() {
             assert_ne!(key_of(shown), key_of(&agents), "a client that pins the agent's key sees another one");
         }
         drop(connected);
-        let _ = served.await;
+        let _ = accepting.await;
     }
 }
 

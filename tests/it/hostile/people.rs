@@ -42,10 +42,10 @@ async fn a_relay_acts_as_nobody_without_accept_relay_trust() {
     let mut site = LiarSite::start_with(|world| as_user(world, "")).await;
     link(&site, "alice").await;
     for person in ["teams:alice", "teams:mallory", "other:alice", "teams:"] {
-        let heard = ask_as(&mut site, person).await;
+        let reply = ask_as(&mut site, person).await;
         assert!(
-            matches!(heard.problem(), Some("trust-required" | "act-as-refused" | "bad-request")),
-            "{person}: {heard:?}"
+            matches!(reply.problem(), Some("trust-required" | "act-as-refused" | "bad-request")),
+            "{person}: {reply:?}"
         );
     }
     assert_eq!(ask_as(&mut site, "teams:alice").await.problem(), Some("trust-required"));
@@ -62,8 +62,8 @@ async fn a_relay_swaps_act_as_among_linked_people_with_accept_relay_trust() {
     for name in ["alice", "bob"] {
         let answer = format!("HTTP/1.1 200 OK\r\nX-AUSERNAME: {name}\r\nContent-Length: 0\r\n\r\n");
         site.odd.on("mine", [Step::say(&answer)]);
-        let heard = ask_as(&mut site, &format!("teams:{name}")).await;
-        assert_eq!(heard.status, Some(200), "{heard:?}");
+        let reply = ask_as(&mut site, &format!("teams:{name}")).await;
+        assert_eq!(reply.status, Some(200), "{reply:?}");
     }
     let as_whom: Vec<_> = site
         .arrived()

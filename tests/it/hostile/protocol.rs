@@ -99,13 +99,15 @@ async fn frames_that_break_a_stream_cost_that_stream() {
     ];
     for (name, mut frames) in attacks {
         let stream = site.stream();
-        frames.iter_mut().for_each(|frame| frame.stream = stream);
+        for frame in &mut frames {
+            frame.stream = stream;
+        }
         // An answer may come first where the request was whole; then it is the late frame that counts for nothing.
         frames.insert(0, frame(Kind::Open, stream, &open));
         site.tunnel.say(&frames).await;
-        let heard = site.tunnel.heard(stream).await;
-        assert!(heard.closed.is_none(), "{name}: the session lives: {heard:?}");
-        assert!(heard.reset == Some(ResetCode::Protocol) || heard.status.is_some(), "{name}: {heard:?}");
+        let reply = site.tunnel.heard(stream).await;
+        assert!(reply.closed.is_none(), "{name}: the session lives: {reply:?}");
+        assert!(reply.reset == Some(ResetCode::Protocol) || reply.status.is_some(), "{name}: {reply:?}");
         site.still_serves().await;
     }
     // An OPEN that can't be read, or of a kind that is not known.
@@ -133,8 +135,8 @@ async fn body_over_its_credit_resets_the_stream() {
     // Held: nothing may come before it is asked for.
     let frames = [flagged(Kind::Open, hold, stream, head.payload()), frame(Kind::Data, stream, "x")];
     site.tunnel.say(&frames).await;
-    let heard = site.tunnel.heard(stream).await;
-    assert_eq!(heard.reset, Some(ResetCode::Protocol), "{heard:?}");
+    let reply = site.tunnel.heard(stream).await;
+    assert_eq!(reply.reset, Some(ResetCode::Protocol), "{reply:?}");
     site.still_serves().await;
 }
 
@@ -152,8 +154,8 @@ async fn no_byte_stream_leads_into_the_site() {
                     frame(Kind::Data, stream, "GET / HTTP/1.1\r\n\r\n"),
                 ])
                 .await;
-            let heard = site.tunnel.heard(stream).await;
-            assert!(heard.reset.is_some() && heard.body.is_empty(), "{purpose} {target}: {heard:?}");
+            let reply = site.tunnel.heard(stream).await;
+            assert!(reply.reset.is_some() && reply.body.is_empty(), "{purpose} {target}: {reply:?}");
         }
     }
     assert!(site.odd.connections().is_empty(), "nothing was dialled");

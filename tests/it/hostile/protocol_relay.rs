@@ -11,6 +11,8 @@ use super::liar_agent::{Enrolled, LiarAgent, answer, calling, honest, next};
 use super::site::peak_memory;
 use super::wire::{PATIENCE, RawHead, answer_head, bytes_open, flagged, frame};
 use crate::support::world::SITE;
+use futures_util::FutureExt as _;
+use tokio::net::TcpListener;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -95,8 +97,10 @@ async fn an_agent_opens_nothing_at_the_relay() {
     for (number, open) in opens.into_iter().enumerate() {
         let stream = 1 + 2 * u64::try_from(number).unwrap();
         site.tunnel.say(&[frame(Kind::Open, stream, open)]).await;
-        let heard = site.tunnel.heard(stream).await;
-        assert!(heard.reset.is_some() && heard.status.is_none(), "{number}: {heard:?}");
+        let reply = site.tunnel.heard(stream).await;
+        // An egress that the operator allows nobody is refused in a word.
+        let refused = reply.reset.is_some() || reply.body.starts_with(b"no ");
+        assert!(refused && reply.status.is_none(), "{number}: {reply:?}");
     }
     // Many at once are refused one by one.
     let first = 1001;
@@ -104,9 +108,61 @@ async fn an_agent_opens_nothing_at_the_relay() {
     let frames: Vec<Frame> = (0..500).map(|at| frame(Kind::Open, first + 2 * at, &open)).collect();
     site.tunnel.say(&frames).await;
     let all: Vec<u64> = (0..500).map(|at| first + 2 * at).collect();
-    let heard = site.tunnel.heard_all(&all).await;
-    assert!(heard.iter().all(|heard| heard.reset.is_some()));
-    assert!(heard.iter().any(|heard| heard.reset == Some(ResetCode::Refused)), "beyond the bound");
+    let reply = site.tunnel.heard_all(&all).await;
+    assert!(reply.iter().all(|reply| reply.reset.is_some()));
+    assert!(reply.iter().any(|reply| reply.reset == Some(ResetCode::Refused)), "beyond the bound");
+    site.still_serves().await;
+}
+
+/// What the operator lists is a name, and not what that name leads to: no loopback, private or metadata address is dialled, no
+/// other port or spelling of a listed host, and nothing of the relay's own.
+#[tokio::test]
+async fn an_agent_reaches_no_forbidden_place_by_egress() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut site = LiarAgent::start_with(|world| {
+        let hosts = [
+            format!("localhost:{port}"),
+            format!("127.0.0.1:{port}"),
+            format!("localhost:{}", world.operator_port),
+            "169.254.169.254:80".to_owned(),
+            "10.0.0.1:443".to_owned(),
+        ];
+        world.edit_relay(
+            "[operator]",
+            &format!("[egress]\nallow = {hosts:?}\nconnect-time = \"1 s\"\n\n[operator]"),
+        );
+    })
+    .await;
+    let own = site.world.operator_port;
+    let mut stream = 1;
+    for target in [
+        format!("localhost:{port}"),
+        format!("LOCALHOST:{port}"),
+        format!("localhost.:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("127.1:{port}"),
+        format!("2130706433:{port}"),
+        format!("0x7f.1:{port}"),
+        format!("[::1]:{port}"),
+        format!("[::ffff:127.0.0.1]:{port}"),
+        format!("0.0.0.0:{port}"),
+        format!("localhost:0{port}"),
+        format!("user@localhost:{port}"),
+        format!("localhost:{port}\r\nx"),
+        format!("localhost:{own}"),
+        "localhost:22".to_owned(),
+        "169.254.169.254:80".to_owned(),
+        "10.0.0.1:443".to_owned(),
+        "other.example:443".to_owned(),
+        String::new(),
+    ] {
+        site.tunnel.say(&[frame(Kind::Open, stream, bytes_open("egress", &target))]).await;
+        let reply = site.tunnel.heard(stream).await;
+        assert!(reply.reset.is_some() || reply.body.starts_with(b"no "), "{target}: {reply:?}");
+        stream += 2;
+    }
+    assert!(listener.accept().now_or_never().is_none(), "nobody came");
     site.still_serves().await;
 }
 

@@ -78,17 +78,19 @@ fn arrived(site: &LiarSite, segment: &str) -> usize {
     site.odd.connections().iter().map(|connection| of(&connection.raw())).sum()
 }
 
-fn check(signer: &Signer, request: &Request<Bytes>, heard: &Heard) -> Result<(), String> {
-    let status = StatusCode::from_u16(heard.status.unwrap_or(0)).map_err(|error| error.to_string())?;
-    signer.verify(request, &host(), status, &heard.headers, &heard.body)
+fn check(signer: &Signer, request: &Request<Bytes>, reply: &Heard) -> Result<(), String> {
+    let status = StatusCode::from_u16(reply.status.unwrap_or(0)).map_err(|error| error.to_string())?;
+    signer.verify(request, &host(), status, &reply.headers, &reply.body)
 }
 
 /// One way to change a call: its name, the change, and whether nothing of it may arrive.
-type Change = (&'static str, Box<dyn Fn(&mut RawHead, &mut Bytes)>);
+type Change = (&'static str, Lie);
+/// What is done to head and body.
+type Lie = Box<dyn Fn(&mut RawHead, &mut Bytes)>;
 
 fn changes(other: &(RawHead, Bytes), stolen: &str) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
-    let mut add = |name, change: Box<dyn Fn(&mut RawHead, &mut Bytes)>| all.push((name, change));
+    let mut add = |name, change: Lie| all.push((name, change));
     add("another method", Box::new(|head, _| head.method = b"PUT".to_vec()));
     add("another scheme", Box::new(|head, _| head.scheme = 0));
     for authority in ["other.example", "acme.relay.localhost:8443", "acme.relay.localhost.", ""] {
@@ -232,9 +234,9 @@ async fn a_signed_call_that_was_changed_is_refused() {
     let (mut site, signer) = start().await;
     let honest = signer.request(&payment(&signer));
     let (head, body) = opened(&honest);
-    let heard = site.ask(&head, &body).await;
-    assert_eq!(heard.status, Some(200), "control: {heard:?}\n{}", site.agent.log());
-    assert_eq!(check(&signer, &honest, &heard), Ok(()), "control");
+    let reply = site.ask(&head, &body).await;
+    assert_eq!(reply.status, Some(200), "control: {reply:?}\n{}", site.agent.log());
+    assert_eq!(check(&signer, &honest, &reply), Ok(()), "control");
     assert_eq!(arrived(&site, "odd/pay"), 1);
     let other = opened(&signer.request(&draft(
         &signer,
@@ -247,10 +249,10 @@ async fn a_signed_call_that_was_changed_is_refused() {
     for (name, change) in all {
         let (mut head, mut body) = opened(&signer.request(&payment(&signer)));
         change(&mut head, &mut body);
-        let heard = site.ask(&head, &body).await;
+        let reply = site.ask(&head, &body).await;
         assert!(
-            heard.status != Some(200) && (heard.problem().is_some() || heard.reset.is_some()),
-            "{name}: {heard:?}"
+            reply.status != Some(200) && (reply.problem().is_some() || reply.reset.is_some()),
+            "{name}: {reply:?}"
         );
         assert_eq!(site.arrived().len(), 1, "{name}: {:?}", site.arrived());
     }
@@ -291,10 +293,10 @@ async fn a_signed_call_passes_once() {
     let streams: Vec<u64> = (0..20).map(|_| site.stream()).collect();
     let frames: Vec<_> = streams.iter().flat_map(|stream| request(*stream, &head, &body)).collect();
     site.tunnel.say(&frames).await;
-    let heard = site.tunnel.heard_all(&streams).await;
-    assert_eq!(heard.iter().filter(|heard| heard.status == Some(200)).count(), 1);
+    let reply = site.tunnel.heard_all(&streams).await;
+    assert_eq!(reply.iter().filter(|reply| reply.status == Some(200)).count(), 1);
     assert!(
-        heard.iter().all(|heard| heard.status == Some(200) || heard.problem() == Some("signature-replayed"))
+        reply.iter().all(|reply| reply.status == Some(200) || reply.problem() == Some("signature-replayed"))
     );
     site.tunnel.say(&[frame(Kind::Drain, 0, [0, 1])]).await;
     site.tunnel = site.relay.tunnel().await;
@@ -323,8 +325,8 @@ async fn a_signed_call_that_was_held_back_is_refused() {
     {
         let draft = Draft { created, expires, ..payment(&signer) };
         let (head, body) = opened(&signer.request(&draft));
-        let heard = site.ask(&head, &body).await;
-        assert_eq!(heard.problem(), Some("signature-invalid"), "{created} {expires}: {heard:?}");
+        let reply = site.ask(&head, &body).await;
+        assert_eq!(reply.problem(), Some("signature-invalid"), "{created} {expires}: {reply:?}");
     }
     assert!(site.arrived().is_empty());
     // Control: the second comes first.
@@ -369,8 +371,8 @@ async fn a_long_body_that_was_changed_is_never_whole_at_jira() {
                 site.tunnel.say(&[frame(Kind::Data, stream, piece)]).await;
             }
             site.tunnel.say(&[frame(Kind::End, stream, "")]).await;
-            let heard = site.tunnel.heard(stream).await;
-            assert!(heard.status != Some(200), "{name}: {heard:?}");
+            let reply = site.tunnel.heard(stream).await;
+            assert!(reply.status != Some(200), "{name}: {reply:?}");
             assert_eq!(arrived(&site, "odd/long"), 0, "{name}");
         }
     }
@@ -394,8 +396,8 @@ async fn a_relay_swaps_no_act_as_of_a_signed_call() {
     let as_alice =
         || draft(&signer, Method::GET, "/jira/rest/api/2/odd/mine", "").with("outhaul-act-as", "teams:alice");
     let (head, body) = opened(&signer.request(&as_alice()));
-    let heard = site.ask(&head, &body).await;
-    assert_eq!(heard.status, Some(200), "control: {heard:?}");
+    let reply = site.ask(&head, &body).await;
+    assert_eq!(reply.status, Some(200), "control: {reply:?}");
     for person in ["teams:bob", "teams:Alice", "teams:%61lice", ""] {
         let (mut head, body) = opened(&signer.request(&as_alice()));
         set(&mut head, "outhaul-act-as", person);
@@ -423,15 +425,15 @@ async fn forged_changed_and_missing_answers_are_no_answers() {
         let paid = draft(&signer, Method::POST, "/jira/rest/api/2/odd/pay?length=20&seed=1", BODY);
         let request = signer.request(&paid);
         let (head, body) = opened(&request);
-        let heard = site.ask(&head, &body).await;
-        assert_eq!(check(&signer, &request, &heard), Ok(()), "control");
-        calls.push((request, heard));
+        let reply = site.ask(&head, &body).await;
+        assert_eq!(check(&signer, &request, &reply), Ok(()), "control");
+        calls.push((request, reply));
     }
-    let [(request, heard), (_, other)] = &calls[..] else { unreachable!() };
+    let [(request, reply), (_, other)] = &calls[..] else { unreachable!() };
     assert!(check(&signer, request, other).is_err(), "the answer of the same call made anew");
     let mut lies: Vec<(&str, Heard)> = Vec::new();
     let changed = |change: &dyn Fn(&mut Heard)| {
-        let mut lie = heard.clone();
+        let mut lie = reply.clone();
         change(&mut lie);
         lie
     };
@@ -472,7 +474,7 @@ async fn forged_changed_and_missing_answers_are_no_answers() {
     // The refusals of the policy are signed too.
     let refused = signer.request(&draft(&signer, Method::POST, "/jira/rest/api/2/issue", "{}"));
     let (head, body) = opened(&refused);
-    let heard = site.ask(&head, &body).await;
-    assert_eq!(heard.problem(), Some("policy-refused"));
-    assert_eq!(check(&signer, &refused, &heard), Ok(()));
+    let reply = site.ask(&head, &body).await;
+    assert_eq!(reply.problem(), Some("policy-refused"));
+    assert_eq!(check(&signer, &refused, &reply), Ok(()));
 }

@@ -94,8 +94,8 @@ impl LiarSite {
 
     /// The agent still serves a lawful call on this tunnel.
     pub(crate) async fn still_serves(&mut self) {
-        let heard = self.get("x?seed=3&length=100").await;
-        assert_eq!((heard.status, heard.body.len()), (Some(200), 100), "{heard:?}\n{}", self.agent.log());
+        let reply = self.get("x?seed=3&length=100").await;
+        assert_eq!((reply.status, reply.body.len()), (Some(200), 100), "{reply:?}\n{}", self.agent.log());
     }
 
     /// The agent connects anew after its tunnel was ended, and serves.
@@ -106,7 +106,7 @@ impl LiarSite {
     }
 }
 
-/// A request as the upstream heard it.
+/// A request as the upstream reply it.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) line: String,

@@ -1,5 +1,5 @@
 //! Heads that a relay writes so that Jira reads another request than the agent, or two of them. The proof is the bytes that
-//! the upstream heard.
+//! the upstream reply.
 
 use outhaul::tunnel::frame::{END_STREAM, Kind};
 
@@ -204,9 +204,9 @@ async fn no_head_of_a_relays_becomes_two_requests_at_jira() {
     let attempts = attempts(&site.key);
     let mut reached = 0;
     for (name, head, body) in &attempts {
-        let heard = site.ask(head, body).await;
-        assert!(heard.closed.is_none(), "{name}: the session goes on: {heard:?}");
-        reached += usize::from(heard.status == Some(200));
+        let reply = site.ask(head, body).await;
+        assert!(reply.closed.is_none(), "{name}: the session goes on: {reply:?}");
+        reached += usize::from(reply.status == Some(200));
     }
     // Trailers with a request of their own, on a body without a length.
     for trailer in [
@@ -268,8 +268,8 @@ async fn a_body_in_any_pieces_is_one_body() {
         for frame in frames {
             site.tunnel.say(&[frame]).await;
         }
-        let heard = site.tunnel.heard(stream).await;
-        assert_eq!(heard.status, Some(200), "{heard:?}");
+        let reply = site.tunnel.heard(stream).await;
+        assert_eq!(reply.status, Some(200), "{reply:?}");
     }
     let arrived = site.arrived();
     assert_eq!(arrived.len(), 4);
@@ -278,6 +278,6 @@ async fn a_body_in_any_pieces_is_one_body() {
     let empty =
         [frame(Kind::Open, stream, site.head("POST", "x").payload()), flagged(Kind::Data, 0, stream, "")];
     site.tunnel.say(&empty).await;
-    let heard = site.tunnel.heard(stream).await;
-    assert!(heard.reset.is_some() && heard.status.is_none(), "{heard:?}");
+    let reply = site.tunnel.heard(stream).await;
+    assert!(reply.reset.is_some() && reply.status.is_none(), "{reply:?}");
 }

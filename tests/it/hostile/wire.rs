@@ -137,21 +137,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The same of several streams at once.
     pub(crate) async fn heard_all(&mut self, streams: &[u64]) -> Vec<Heard> {
-        let mut heard = vec![Heard::default(); streams.len()];
+        let mut reply = vec![Heard::default(); streams.len()];
         let mut left = streams.len();
         while left > 0 {
             match self.next().await {
                 Said::Closed(code, _) => {
-                    heard.iter_mut().for_each(|heard| heard.closed = Some(code));
+                    for reply in &mut reply {
+                        reply.closed = Some(code);
+                    }
                     break;
                 }
                 Said::Frame(frame) => {
                     let at = streams.iter().position(|stream| *stream == frame.stream);
-                    left -= usize::from(at.is_some_and(|at| take(&mut heard[at], frame)));
+                    left -= usize::from(at.is_some_and(|at| take(&mut reply[at], frame)));
                 }
             }
         }
-        heard
+        reply
     }
 
     /// Waits for the end of the session, and says why the other end ended it.
@@ -164,28 +166,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// Adds a frame to what was heard of its stream; whether that was the last one.
-fn take(heard: &mut Heard, frame: Frame) -> bool {
+/// Adds a frame to what was reply of its stream; whether that was the last one.
+fn take(reply: &mut Heard, frame: Frame) -> bool {
     let ends = frame.flags & END_STREAM != 0;
     match frame.kind {
         Kind::Head => {
-            assert!(heard.status.is_none(), "one answer has one head");
+            assert!(reply.status.is_none(), "one answer has one head");
             let head = ResponseHead::decode(frame.payload).expect("a head that can be read");
-            heard.status = Some(head.status.as_u16());
-            heard.headers = head.headers;
+            reply.status = Some(head.status.as_u16());
+            reply.headers = head.headers;
             ends
         }
         Kind::Data => {
-            heard.body.extend_from_slice(&frame.payload);
+            reply.body.extend_from_slice(&frame.payload);
             ends
         }
         Kind::End => {
-            heard.trailers = decode_trailers(frame.payload).expect("trailers that can be read");
+            reply.trailers = decode_trailers(frame.payload).expect("trailers that can be read");
             true
         }
         Kind::Reset => {
             let code = <[u8; 2]>::try_from(&frame.payload[..]).expect("a code");
-            heard.reset = Some(ResetCode::from_number(u16::from_be_bytes(code)));
+            reply.reset = Some(ResetCode::from_number(u16::from_be_bytes(code)));
             true
         }
         _ => false,

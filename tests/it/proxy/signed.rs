@@ -124,6 +124,9 @@ impl Site {
     }
 }
 
+/// What the relay does, and what it hears.
+type Attack = (&'static str, fn(&mut Brought), &'static str);
+type Forgery = (&'static str, fn(&mut Answer));
 type Heads = Arc<Mutex<Vec<String>>>;
 
 /// An upstream that keeps the heads of what it is sent, reads bodies of known length, and says OK.
@@ -152,7 +155,7 @@ async fn recording() -> (SocketAddr, Heads) {
 async fn whatever_the_relay_changes_is_refused_and_nothing_reaches_the_application() {
     let (address, heads) = recording().await;
     let site = Site::new(&[address], Settings::default()).await;
-    let attacks: &[(&str, fn(&mut Brought), &str)] = &[
+    let attacks: &[Attack] = &[
         ("another method", |call| call.method = Method::PUT, "signature-invalid"),
         ("another path", |call| call.target = "/jira/anon/other".to_owned(), "signature-invalid"),
         (
@@ -637,7 +640,7 @@ async fn an_answer_that_is_not_the_agents_is_seen() {
     let (first, second) = (site.send(site.brought(&one)).await, site.send(site.brought(&two)).await);
     assert_eq!((site.is_signed(&one, &first), site.is_signed(&two, &second)), (Ok(()), Ok(())));
     assert!(site.is_signed(&one, &second).is_err(), "the answer of the same call, made again");
-    let forged: &[(&str, fn(&mut Answer))] = &[
+    let forged: &[Forgery] = &[
         ("status", |answer| answer.status = 201),
         ("body", |answer| answer.body = "no".into()),
         ("type", |answer| {

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{Method, Request};
 
-use super::signer::Signer;
+use super::signer::{Draft, Signer};
 use crate::support::client::Answer;
+use crate::support::door::{Door, Version, full, pieces, whole};
 use crate::support::upstream::Upstream;
 use crate::support::world::{Running, World, host};
 
@@ -93,4 +94,58 @@ async fn a_signed_call_passes_once_and_its_answer_is_signed() {
     assert!(audit.out.contains(&format!("\"signed\": \"{}\"", site.signer.key_id)), "{}", audit.out);
     let callers = site.running.world.agent(&["caller", "list"]).await;
     assert!(callers.out.contains(&site.signer.key_id) && callers.out.contains("signs"), "{}", callers.out);
+}
+
+/// Over both versions of HTTP, in both forms of the address, with a length and in pieces.
+#[tokio::test]
+async fn every_way_of_sending_a_signed_call_is_the_same_call() {
+    let site = Site::start().await;
+    let world = &site.running.world;
+    let door = Door::new(&world.authority.file, world.port, "");
+    let mut calls = 0;
+    for version in [Version::One, Version::Two] {
+        let mut line = door.line(version).await.unwrap();
+        for in_pieces in [false, true] {
+            for route in ["", "/s/acme"] {
+                let authority = if route.is_empty() {
+                    site.authority.clone()
+                } else {
+                    format!("localhost:{}", world.port)
+                };
+                // The query is signed as it is written.
+                let target = format!("{route}{COMMENT}?expand=a%2Cb&x=%C3%A9");
+                let draft = site.signer.draft(Method::POST, &authority, &target, "{\"body\":\"hello\"}");
+                let request = site.signer.request(&draft);
+                let (head, body) = request.clone().into_parts();
+                let body = if in_pieces { pieces(body, 3) } else { full(body) };
+                let response = line.send(&authority, Request::from_parts(head, body)).await.unwrap();
+                let answer = whole(response).await.unwrap();
+                let what = format!("{version:?} {in_pieces} {route}");
+                assert_eq!(answer.status, 200, "{what} {answer:?}");
+                let proved =
+                    site.signer.verify(&request, &authority, answer.status, &answer.headers, &answer.body);
+                assert_eq!(proved, Ok(()), "{what}");
+                calls += 1;
+                assert_eq!(site.upstream.seen().len(), calls, "{what}");
+                assert_eq!(site.upstream.seen()[calls - 1]["query"], "expand=a%2Cb&x=%C3%A9", "{what}");
+            }
+        }
+    }
+}
+
+/// A caller that heard nothing signs anew and sends the same key: the call is made once, and its answer proved.
+#[tokio::test]
+async fn the_same_key_signed_anew_gets_the_first_answer() {
+    let site = Site::start().await;
+    let draft = || -> Draft {
+        site.signer.draft(Method::POST, &site.authority, COMMENT, "{}").with("idempotency-key", "\"k-1\"")
+    };
+    let (first, again) = (site.signer.request(&draft()), site.signer.request(&draft()));
+    let (one, two) = (site.send(&first).await, site.send(&again).await);
+    assert_eq!((one.status.as_u16(), two.status.as_u16()), (200, 200), "{two:?}");
+    assert_eq!(two.headers["outhaul-replayed"], "true");
+    assert_eq!(one.body, two.body);
+    assert_eq!((site.check(&first, &one), site.check(&again, &two)), (Ok(()), Ok(())));
+    assert!(two.headers["signature-input"].to_str().unwrap().contains("\"outhaul-replayed\""));
+    assert_eq!(site.upstream.seen().len(), 1);
 }
