@@ -1,7 +1,6 @@
 //! Proxies that others wrote, and that judge our logins: Debian's squid with its own helpers, MIT Kerberos behind it, and
 //! a proxy that believes pyspnego. Run by the part `proxies` of `make test`, which installs them.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
