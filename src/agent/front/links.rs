@@ -16,6 +16,7 @@ use super::signed::{Signed, mismatch};
 use super::{Arrival, FrontBody, Site, act_as, hold, record};
 use crate::agent::audit::Audit;
 use crate::agent::links::{LinkDesk, Wish};
+use crate::agent::policy::{EXPOSED, new_key_for};
 use crate::agent::signed::Signing;
 use crate::agent::upstream::BoxError;
 use crate::common::act_as::ActAs;
@@ -104,6 +105,12 @@ impl Step {
         let is_proved = trust.holds_against_the_relay();
         let answered =
             Box::pin(self.answer(desk, request, signed.as_ref(), is_proved, &caller, &person)).await;
+        let answered = answered.map_err(|mut problem| {
+            if problem.code == Code::TrustRequired && trust.fails_by_exposure() {
+                problem.detail.push_str(&format!(" Here {EXPOSED}.{}", new_key_for(Some(&caller))));
+            }
+            problem
+        });
         answered.inspect_err(|problem| refused(Some(&person), problem))
     }
 
