@@ -67,9 +67,14 @@ fn escaped(json: &str) -> String {
     text
 }
 
+/// A carriage return moves the cursor too, but for one at a line's end, as CSV has it (RFC 4180, section 2).
 fn plain(text: &str) -> Cow<'_, str> {
     let acts = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
-    if text.contains(acts) { text.replace(acts, "\u{fffd}").into() } else { text.into() }
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let lines: Vec<_> = text.split("\r\n").map(|line| line.replace(acts, "\u{fffd}")).collect();
+    lines.join("\r\n").into()
 }
 
 /// Prints a document for machines, indented.
@@ -104,6 +109,7 @@ mod tests {
     #[test]
     fn what_is_printed_moves_no_cursor() {
         assert_eq!(plain("a\tb\nü\n"), "a\tb\nü\n");
+        assert_eq!(plain("a,b\r\nc,\rd\r\r\n"), "a,b\r\nc,\u{fffd}d\u{fffd}\r\n");
         assert_eq!(plain("\u{1b}[2J\u{9b}1m\r\u{7}"), "\u{fffd}[2J\u{fffd}1m\u{fffd}\u{fffd}");
         let document = serde_json::json!({ "a": "\u{1b}\u{9b}\u{7f}ü\n" });
         let json = escaped(&format!("{document:#}"));

@@ -154,8 +154,8 @@ async fn an_older_store_is_taken_over_after_a_backup_and_a_newer_one_is_left_alo
     site.agent.signal("TERM");
     site.agent.end().await;
     let world = &site.world;
-    left_as(world, "DROP TABLE idempotency; PRAGMA user_version = 5").await;
-    let backup = world.path().join("agent-state/before-form-6.backup");
+    left_as(world, "ALTER TABLE caller_keys DROP COLUMN exposed; PRAGMA user_version = 8").await;
+    let backup = world.path().join("agent-state/before-form-9.backup");
     site.agent = world.start_agent();
     site.agent.line("connected to the relay").await;
     assert!(backup.metadata().unwrap().len() > 4096, "the old form is kept");

@@ -67,7 +67,7 @@ impl Door {
 async fn spellings_from_the_callers_socket_to_the_upstreams() {
     let upstream = Upstream::start().await;
     let world = World::new(&upstream.url());
-    world.edit_agent("GET /rest/api/2/**", "GET /**");
+    world.edit_agent("allow = \"GET /rest/api/2/**\"", "accept-relay-trust = true\nallow = \"GET /**\"");
     let site = Running::start(world).await;
     let door = Door::to(&site);
     let mut passed = Vec::new();

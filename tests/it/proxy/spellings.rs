@@ -27,7 +27,7 @@ pub(super) async fn first_lines() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 /// A site whose only rule lets every path pass: what is refused then is refused for its spelling.
 pub(super) fn open_world(address: SocketAddr) -> World {
     let world = world(&[address], |_| {});
-    world.follow("[[policy.rule]]\nallow = \"GET /**\"\nwhy = \"a test\"\nas = \"anonymous\"\n");
+    world.follow("[[policy.rule]]\nallow = \"GET /**\"\nwhy = \"a test\"\nas = \"anonymous\"\naccept-relay-trust = true\n");
     world
 }
 
