@@ -1,6 +1,7 @@
 //! `POST /link/start` and `POST /link/finish`: a caller lets a person link an account. Nothing of it goes to an
 //! application.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,7 +108,8 @@ impl Step {
             Box::pin(self.answer(desk, request, signed.as_ref(), is_proved, &caller, &person)).await;
         let answered = answered.map_err(|mut problem| {
             if problem.code == Code::TrustRequired && trust.fails_by_exposure() {
-                problem.detail.push_str(&format!(" Here {EXPOSED}.{}", new_key_for(Some(&caller))));
+                let advice = new_key_for(Some(&caller));
+                let _ = write!(problem.detail, " Here {EXPOSED}.{advice}");
             }
             problem
         });
