@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # curl through relay and agent: HTTP/1.1 and HTTP/2, both forms, and the parts of HTTP that proxies get wrong.
 # usage: curl.sh DEMO.JSON    (the file that `DEMO_JSON=… make demo` writes)
+# With OUTHAUL_TEST_WAY=pass-through the base URLs are those whose TLS ends at the agent.
 set -u
 demo=$1
 work=$(mktemp -d)
@@ -11,8 +12,11 @@ checks=0
 value() { python3 -c 'import json,sys; v=json.load(open(sys.argv[1]))
 for k in sys.argv[2].split("."): v=v[k]
 print(v)' "$demo" "$1"; }
-base=$(value base_url)
-path_base=$(value path_base_url)
+if [ "${OUTHAUL_TEST_WAY:-}" = pass-through ]; then
+    base=$(value pass_through_base_url) other=$(value customer_base_url) other_form="customer's name" end=direct
+else
+    base=$(value base_url) other=$(value path_base_url) other_form="path form" end=relay
+fi
 key=$(value caller_key)
 ca=$(value ca_file)
 control=$(value jira_control_url)
@@ -37,13 +41,15 @@ print('"$1"')'; }
 head_of() { tr -d '\r' <"$1" | grep -i "^$2:" | tail -1 | cut -d' ' -f2-; }
 
 echo "curl: $base"
+check "whose certificate it is" "CN=Outhaul demo $end" \
+    "$(c -v -o "$work/body" "$base/rest/api/2/serverInfo" 2>&1 | sed -n 's/^\*  subject: //p')"
 for version in --http1.1 --http2; do
     found=$(c $version -o "$work/body" -w '%{http_version} %{http_code}' "$base/rest/api/2/issue/DEMO-1?fields=summary")
     want=$([ $version = --http2 ] && echo "2 200" || echo "1.1 200")
     check "GET with $version" "$want" "$found"
     check "its JSON" DEMO-1 "$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["key"])' "$work/body")"
-    found=$(c $version -o "$work/body" -w '%{http_code}' "$path_base/rest/api/2/issue/DEMO-1?fields=summary")
-    check "path form with $version" 200 "$found"
+    found=$(c $version -o "$work/body" -w '%{http_code}' "$other/rest/api/2/issue/DEMO-1?fields=summary")
+    check "$other_form with $version" 200 "$found"
 done
 
 check "the key as Basic password" 200 "$(curl -s --cacert "$ca" -o "$work/body" -w '%{http_code}' -u "anyone:$key" "$base/rest/api/2/serverInfo")"

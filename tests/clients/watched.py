@@ -3,6 +3,8 @@
 What Jira calls itself leads nowhere, so a call around the tunnel could only fail; besides, every connection and every
 name looked up by this process is counted, and one to anywhere but the relay (or the stand-in's control port, which
 the tests themselves ask for the state) fails the run. Import this before the library under test.
+
+With OUTHAUL_TEST_WAY=pass-through the base URLs are those whose TLS ends at the agent.
 """
 import json
 import os
@@ -17,7 +19,10 @@ with open(sys.argv[1]) as file:
 CONTROL = DEMO["jira_control_url"]
 RELAY_PORT = urllib.parse.urlsplit(DEMO["base_url"]).port
 CONTROL_PORT = urllib.parse.urlsplit(CONTROL).port
-FORMS = (("host form", DEMO["base_url"]), ("path form", DEMO["path_base_url"]))
+if os.environ.get("OUTHAUL_TEST_WAY") == "pass-through":
+    FORMS = (("passed, operator's name", DEMO["pass_through_base_url"]), ("passed, customer's name", DEMO["customer_base_url"]))
+else:
+    FORMS = (("host form", DEMO["base_url"]), ("path form", DEMO["path_base_url"]))
 
 # Whom the libraries trust: `requests` reads it, whatever lies over it.
 os.environ["REQUESTS_CA_BUNDLE"] = DEMO["ca_file"]

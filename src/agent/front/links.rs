@@ -108,8 +108,7 @@ impl Step {
             Box::pin(self.answer(desk, request, signed.as_ref(), is_proved, &caller, &person)).await;
         let answered = answered.map_err(|mut problem| {
             if problem.code == Code::TrustRequired && trust.fails_by_exposure() {
-                let advice = new_key_for(Some(&caller));
-                let _ = write!(problem.detail, " Here {EXPOSED}.{advice}");
+                let _ = write!(problem.detail, " Here {EXPOSED}.{}", new_key_for(Some(&caller)));
             }
             problem
         });

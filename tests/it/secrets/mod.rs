@@ -2,6 +2,7 @@
 //! done with them, and then searched, with their files, logs and pages. And that the search finds what is there.
 
 mod application;
+mod canary;
 mod controls;
 mod needles;
 mod places;

@@ -75,7 +75,7 @@ pub(super) fn in_environment(process: u32, needles: &Needles) -> Found {
     look("environ").into_iter().chain(look("cmdline")).collect()
 }
 
-/// All memory that a process can write. Also how many bytes that is.
+/// All memory that a process can read. Also how many bytes that is.
 pub(super) fn in_memory(process: u32, needles: &Needles) -> (Found, usize) {
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
@@ -83,7 +83,7 @@ pub(super) fn in_memory(process: u32, needles: &Needles) -> (Found, usize) {
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
         let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
-        if !rights.starts_with("rw") {
+        if !rights.starts_with('r') {
             continue;
         }
         let (from, to) = range.split_once('-').unwrap();

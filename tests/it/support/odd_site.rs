@@ -62,7 +62,8 @@ impl OddSite {
         Self::start_by(&host(), change).await
     }
 
-    async fn start_by(host: &str, change: impl FnOnce(&World)) -> Self {
+    /// Starts it with changes to the files; callers come by this name of the site.
+    pub(crate) async fn start_by(host: &str, change: impl FnOnce(&World)) -> Self {
         let odd = Odd::start().await;
         let world = World::new(&odd.url());
         Self::allow(&world);
