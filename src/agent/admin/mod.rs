@@ -125,6 +125,9 @@ pub struct NewKey {
     pub signed: Option<SignedBy>,
     /// Where to call with it: the site's base URL at the relay, in path form, without the upstream's name.
     pub base_url: Option<String>,
+    /// The same under a name by which TLS ends at the agent, if there is one: the site's own before the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_through_url: Option<String>,
     /// The upstreams' names.
     pub upstreams: Vec<String>,
 }

@@ -160,6 +160,12 @@ fn new_key(house: &dyn House, name: &CallerName, made: Made) -> Json<NewKey> {
     };
     let host = status.relay.url.strip_prefix("wss://").unwrap_or(&status.relay.url);
     let base_url = status.relay.site.as_ref().map(|site| format!("https://{host}/s/{site}"));
+    // Whatever passes comes to the relay's own port.
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let names = &status.pass_through.names;
+    let best = names.iter().find(|name| name.level == "customer").or(names.first());
+    let pass_through_url = best.map(|name| format!("https://{}{port}", name.name));
     let upstreams = status.upstreams.into_iter().map(|upstream| upstream.name).collect();
-    Json(NewKey { name: name.to_string(), key, signed, base_url, upstreams })
+    Json(NewKey { name: name.to_string(), key, signed, base_url, pass_through_url, upstreams })
 }

@@ -125,7 +125,15 @@ fn usage(made: &NewKey, key: &str) -> String {
     let mut text = "Send it as a bearer token (`Authorization: Bearer KEY`), or give it to a client as the \
                     password of Basic authentication with any user name."
         .to_owned();
-    if let (Some(base_url), Some(upstream)) = (&made.base_url, made.upstreams.first()) {
+    if let Some(url) = &made.pass_through_url {
+        let _ = write!(
+            text,
+            " Send it only below {url}, never to the relay's own name: once it was sent through the relay, pass-through does \
+             not count with it any more."
+        );
+    }
+    let base_url = made.pass_through_url.as_ref().or(made.base_url.as_ref());
+    if let (Some(base_url), Some(upstream)) = (base_url, made.upstreams.first()) {
         let _ = write!(
             text,
             " Try it:\n\n  curl -H 'Authorization: Bearer {key}' {base_url}/{upstream}/rest/api/2/serverInfo"

@@ -354,3 +354,24 @@ async fn a_secret_that_was_moved_is_found() {
     assert_eq!(broken.len(), 1, "{broken:?}");
     assert!(broken[0].contains("joins"), "{broken:?}");
 }
+
+#[tokio::test]
+async fn keys_from_before_it_was_noted_count_as_sent_through_the_relay() {
+    let bench = Bench::new();
+    let before = MIGRATIONS.iter().position(|sql| sql.contains("ADD COLUMN exposed")).unwrap();
+    let store = bench.open_as(&MIGRATIONS[..before]).unwrap();
+    let sql = "INSERT INTO callers (name) VALUES ('bot');
+               INSERT INTO caller_keys (id, caller, hash, created, place)
+               VALUES ('abcdefghjkmn', 'bot', zeroblob(32), 1, 0);
+               INSERT INTO caller_keys (id, caller, public_key, created, place)
+               VALUES ('abcdefghjkmp', 'bot', zeroblob(32), 1, 1)";
+    store.call(move |session| Ok(session.connection().execute_batch(sql)?)).await.unwrap();
+    bench.close(store).await;
+    let callers = bench.open().unwrap().callers().await.unwrap();
+    let keys = callers.into_values().next().unwrap();
+    assert_eq!(
+        keys.iter().map(|key| key.exposed).collect::<Vec<_>>(),
+        [true, false],
+        "no key that signs is sent"
+    );
+}

@@ -16,6 +16,7 @@ mod protocol;
 mod protocol_relay;
 mod session;
 mod signed;
+mod signed_bodies;
 mod site;
 mod smuggling;
 mod terminal;

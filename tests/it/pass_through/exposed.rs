@@ -86,6 +86,11 @@ async fn a_key_sent_through_the_relay_is_no_proof_any_more_and_a_new_one_is() {
     let shown = site.world.agent(&["caller", "list"]).await.out;
     assert!(shown.contains("SENT THROUGH RELAY") && shown.contains(" yes"), "{shown}");
 
+    // A new key comes with the one address that keeps it from the relay.
+    let added = site.world.agent(&["caller", "add", "other"]).await.out;
+    assert!(added.contains(&format!("only below https://{CUSTOMER}:{}, never", site.world.port)), "{added}");
+    assert!(!added.contains(ZONE) && !added.contains("localhost"), "{added}");
+
     let rotated = site.world.agent(&["caller", "rotate", "bot", "--grace", "1h", "--json"]).await.json();
     let fresh = rotated["key"].as_str().unwrap().to_owned();
     for _ in 0..2 {
