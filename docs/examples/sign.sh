@@ -43,11 +43,14 @@ unknown() {
     echo "The answer proves nothing: $1. Whether the call was made is unknown." >&2
     exit 3
 }
+# Only for names that were looked at: they become part of a program.
 field() { tr -d '\r' <"$work/head" | sed -n "s/^$1: *//Ip" | tail -1; }
 
 input=$(field signature-input)
 case $input in outhaul=\(*) input=${input#outhaul=} ;; *) unknown "it is not signed" ;; esac
 list=${input#(} list=${list%%)*}
+# Nothing of it is believed yet: names are no patterns for files either.
+set -f
 for must in '"@status"' '"content-digest"' '"@method";req' '"@target-uri";req' '"signature";req;key="sig1"' \
     $(if [ -n "$(field outhaul-problem)" ]; then echo '"outhaul-problem"'; fi); do
     case " $list " in *" $must "*) ;; *) unknown "$must is not signed" ;; esac
@@ -60,7 +63,10 @@ for name in $list; do
     '"@method";req') value=$method ;;
     '"@target-uri";req') value=$uri ;;
     '"signature";req;key="sig1"') value=$signature ;;
-    *) value=$(field "$(printf %s "$name" | tr -d '"')") ;;
+    *)
+        case $name in *[!a-z0-9\"-]*) unknown "it covers what no answer of an agent has" ;; esac
+        value=$(field "$(printf %s "$name" | tr -d '"')")
+        ;;
     esac
     printf '%s: %s\n' "$name" "$value"
 done >"$work/base"

@@ -4,9 +4,12 @@ and the two programs of docs/examples do both.
 
 usage: signed.py DEMO.JSON
 """
+import base64
 import contextlib
 import datetime
+import hashlib
 import http.client
+import http.server
 import io
 import json
 import os
@@ -17,6 +20,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.parse
 
 from watched import DEMO, check, finish
@@ -189,4 +193,42 @@ code, out, error = shell_example("GET", comment, AGENT_KEY=str(FOLDER / "wrong.p
 check("it sees an answer that is not the agent's", code == 3 and "did not sign" in error, (code, out, error))
 code, out, error = shell_example("POST", f"{DEMO['base_url']}/rest/api/2/no/such/thing")
 check("a refusal is the agent's", code == 0 and out.startswith("403 "), (code, out, error))
+
+
+def lying_server(component):
+    """Answers one call over TLS with a signature that covers this component. Gives its URL and its authority's file."""
+    chain, key = FOLDER / "liar.pem", FOLDER / "liar.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(chain)],
+                   check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    body = b"{}"
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    covered = '"@status" "content-digest" "@method";req "@target-uri";req "signature";req;key="sig1" ' + component
+
+    class Liar(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Digest", f"sha-256=:{digest}:")
+            self.send_header("Signature-Input", f'outhaul=({covered});created=1;keyid="{example["agent"]}";alg="ed25519"')
+            self.send_header("Signature", "outhaul=:" + "A" * 86 + "==:")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Liar)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    return f"https://localhost:{server.server_port}/x", str(chain)
+
+
+made = FOLDER / "made-by-a-liar"
+for component in [f'"//;etouch${{IFS}}{made};"', '"*"', '"content-digest;e"']:
+    url, chain = lying_server(component)
+    code, out, error = shell_example("GET", url, CURL_CA_BUNDLE=chain)
+    check(f"what a liar names is no program: {component[:12]}", code == 3 and not made.exists(), (code, out, error))
 finish()

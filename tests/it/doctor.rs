@@ -54,8 +54,10 @@ async fn a_healthy_site_passes_every_check_with_and_without_the_daemon() {
     site.agent.line("connected to the relay").await;
 
     let outcome = site.world.agent(&["doctor", "--json"]).await;
-    let found = findings(&outcome);
+    let mut found = findings(&outcome);
     assert_eq!(outcome.code, 0, "{outcome:?}");
+    // What is worth knowing about its policy is no fault.
+    found.retain(|(_, level, _)| level != "note");
     assert_eq!(found.iter().map(|(check, ..)| check.as_str()).collect::<Vec<_>>(), ORDER, "a fixed order");
     assert!(found.iter().all(|(_, level, _)| level == "ok"), "{found:?}");
     assert!(words(&found, "relay: TLS").contains("TLS 1.3; the certificate is of “CN="), "{found:?}");

@@ -607,12 +607,12 @@ async fn no_relay_gets_into_the_site_by_a_stream_that_is_meant_to_go_out() {
     let target = format!("localhost:{}", inside.local_addr().unwrap().port());
     let tunnel = bench.tunnel(0).unwrap();
     for purpose in ["egress", "EGRESS", "bytes", "connect", ""] {
-        let head = BytesHead { purpose: purpose.to_owned(), target: target.clone(), peer: String::new() };
-        let mut stream = tunnel.open_bytes(head).unwrap();
-        let mut heard = Vec::new();
-        let refused = stream.read_to_end(&mut heard).await.unwrap_err().to_string();
+        let opening = BytesHead { purpose: purpose.to_owned(), target: target.clone(), peer: String::new() };
+        let mut stream = tunnel.open_bytes(opening).unwrap();
+        let mut answer = Vec::new();
+        let refused = stream.read_to_end(&mut answer).await.unwrap_err().to_string();
         assert!(refused.contains("a kind of stream this side does not take"), "{purpose}: {refused}");
-        assert!(heard.is_empty());
+        assert!(answer.is_empty());
     }
     let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
     assert!(came.is_err(), "nobody connects inside the site");

@@ -107,6 +107,9 @@ pub struct KeyLine {
     pub expires: Option<String>,
     /// When it was last used since the agent started.
     pub last_used: Option<String>,
+    /// It was once sent through the relay, which could have kept it: pass-through does not count with it.
+    #[serde(default)]
+    pub sent_through_relay: bool,
 }
 
 /// A key: a secret in the one answer that shows it, or what a program that signs must know.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::CallersFault;
+use super::exposure::Exposure;
 use crate::agent::store::tables::callers::{Proof, StoredCallers, StoredKey};
 use crate::common::ids::CallerName;
 use crate::common::secret::Secret;
@@ -23,6 +24,7 @@ pub(super) struct Key {
     pub(super) expires: Option<u64>,
     /// Seconds since 1970; 0 where it was not used yet.
     pub(super) last_used: Arc<AtomicU64>,
+    pub(super) exposure: Arc<Exposure>,
 }
 
 impl Key {
@@ -48,11 +50,16 @@ impl Key {
     }
 
     fn new(id: ApiKeyId, proof: Proof, created: u64) -> Self {
-        Self { id, proof, created, expires: None, last_used: Arc::default() }
+        Self { id, proof, created, expires: None, last_used: Arc::default(), exposure: Arc::default() }
     }
 
     pub(super) fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|end| end > now)
+    }
+
+    /// Whether this is its secret. A key that signs has none.
+    pub(super) fn is_proved_by(&self, key: &ApiKey) -> bool {
+        matches!(&self.proof, Proof::Secret(hash) if key.matches(hash))
     }
 
     /// What names it, without what proves it.
@@ -72,12 +79,19 @@ pub(super) fn taken(stored: StoredCallers) -> Keys {
 
 impl From<StoredKey> for Key {
     fn from(key: StoredKey) -> Self {
-        Self { expires: key.expires, ..Self::new(key.id, key.proof, key.created) }
+        let exposure = Arc::new(Exposure::stored(key.exposed));
+        Self { expires: key.expires, exposure, ..Self::new(key.id, key.proof, key.created) }
     }
 }
 
 impl From<&Key> for StoredKey {
     fn from(key: &Key) -> Self {
-        Self { id: key.id.clone(), proof: key.proof, created: key.created, expires: key.expires }
+        Self {
+            id: key.id.clone(),
+            proof: key.proof,
+            created: key.created,
+            expires: key.expires,
+            exposed: key.exposure.is_exposed(),
+        }
     }
 }

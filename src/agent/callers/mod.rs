@@ -3,6 +3,7 @@
 //! [`Callers::authenticate`] tells the front who calls, from memory; the admin socket adds, rotates and removes. Keys
 //! are kept in the store, as hashes. What a caller may do is the policy's affair.
 
+mod exposure;
 mod key;
 mod presented;
 
@@ -64,6 +65,15 @@ pub struct Callers {
     change: Mutex<()>,
 }
 
+/// A caller whose key was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated {
+    /// Its name.
+    pub caller: CallerName,
+    /// The key was once sent through the relay, which could have kept it.
+    pub key_is_exposed: bool,
+}
+
 /// A key was not taken. Says no more, so that nobody learns which part was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no key of a caller of this site")]
@@ -100,6 +110,8 @@ pub struct ListedKey {
     pub expires: Option<u64>,
     /// When it was last used since the agent started.
     pub last_used: Option<u64>,
+    /// It was sent through the relay.
+    pub exposed: bool,
 }
 
 /// Why callers can't be read or changed.
@@ -142,17 +154,16 @@ impl Callers {
     }
 
     /// Whose key this is.
-    pub fn authenticate(&self, key: &str) -> Result<CallerName, UnknownKey> {
+    pub fn authenticate(&self, key: &str) -> Result<Authenticated, UnknownKey> {
         let key: ApiKey = key.parse().map_err(|_| UnknownKey)?;
         let table = self.table.load();
         let Some((name, known)) = table.by_id.get(key.id()) else { return Err(UnknownKey) };
         let now = self.clock.unix_seconds();
-        match &known.proof {
-            Proof::Secret(hash) if key.matches(hash) && known.is_live(now) => {}
-            _ => return Err(UnknownKey),
+        if !known.is_proved_by(&key) || !known.is_live(now) {
+            return Err(UnknownKey);
         }
         known.last_used.store(now, Ordering::Relaxed);
-        Ok(name.clone())
+        Ok(Authenticated { caller: name.clone(), key_is_exposed: known.exposure.is_exposed() })
     }
 
     /// Whose signature it is, if `verifies` says so of the public key that has this `keyid`.
@@ -186,6 +197,7 @@ impl Callers {
             created: key.created,
             expires: key.expires,
             last_used: Some(key.last_used.load(Ordering::Relaxed)).filter(|used| *used > 0),
+            exposed: key.exposure.is_exposed(),
         };
         let table = self.table.load();
         let caller = |(name, keys): (&CallerName, &Vec<Key>)| ListedCaller {

@@ -52,7 +52,8 @@ pub async fn caller(client: &Client, what: &Caller, json: bool) -> Result<(), Re
                 terminal::say("No callers. Make one with `outhaul-agent caller add NAME`.");
                 return Ok(());
             }
-            let titles = ["CALLER", "KIND", "KEY", "MADE", "LAST USED", "STOPS WORKING"];
+            let titles =
+                ["CALLER", "KIND", "KEY", "MADE", "LAST USED", "SENT THROUGH RELAY", "STOPS WORKING"];
             let mut rows = vec![titles.map(str::to_owned).to_vec()];
             for caller in callers {
                 rows.extend(caller.keys.into_iter().map(|key| {
@@ -60,7 +61,12 @@ pub async fn caller(client: &Client, what: &Caller, json: bool) -> Result<(), Re
                     let expires = key.expires.unwrap_or_default();
                     let id = if key.signs { key.id } else { format!("{}_…", key.id) };
                     let kind = if key.signs { "signs" } else { "key" }.to_owned();
-                    vec![caller.name.clone(), kind, id, key.created, last_used, expires]
+                    let sent = match (key.signs, key.sent_through_relay) {
+                        (true, _) => "-",
+                        (false, true) => "yes",
+                        (false, false) => "no",
+                    };
+                    vec![caller.name.clone(), kind, id, key.created, last_used, sent.to_owned(), expires]
                 }));
             }
             terminal::say(&terminal::table(&rows));

@@ -145,6 +145,7 @@ fn the_example_names_every_key() {
                     || line.starts_with(&format!("# {key} ="))
                     || line.trim_start_matches('[').starts_with(key)
                     || line.contains(&format!("{key} = {{"))
+                    || line.contains(&format!("{{ {key} ="))
                     || line == format!("# [{key}]")
                     || line.contains(&format!("[policy.{key}"))
                     || line.contains(&format!("[pass-through.{key}"))

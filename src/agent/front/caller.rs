@@ -1,10 +1,11 @@
 //! Who calls, and what is proved about it.
 
+use http::HeaderMap;
 use http::request::Parts;
 
 use super::signed::{self, Signed};
-use super::{Arrival, Site};
-use crate::agent::callers::{Presented, UnknownKey, presented};
+use super::{Arrival, Site, Way};
+use crate::agent::callers::{Authenticated, Callers, Presented, UnknownKey, presented};
 use crate::agent::issuers::Known;
 use crate::agent::policy::Trust;
 use crate::agent::signed::Signing;
@@ -25,6 +26,15 @@ pub(super) struct Identified {
     pub(super) issuer: Option<IssuerName>,
     /// What its signature proves, of a call that is signed.
     pub(super) signed: Option<Signed>,
+}
+
+/// Takes note of the key that a request shows to the relay. Before all else, and whatever becomes of the request.
+pub(super) async fn note_exposure(headers: &HeaderMap, way: Way, callers: &Callers) {
+    if way == Way::Terminated
+        && let Presented::Key(key) = presented(headers)
+    {
+        callers.sent_through_relay(key.expose()).await;
+    }
 }
 
 /// The caller whose credential a request brings, or the refusal.
@@ -48,7 +58,9 @@ pub(super) async fn identify(
             Ok(Identified { caller, trust, person, issuer: Some(issuer), signed: None })
         }
         Presented::Key(key) => {
-            let caller = site.callers.authenticate(key.expose()).map_err(UnknownKey::problem)?;
+            let known = site.callers.authenticate(key.expose()).map_err(UnknownKey::problem)?;
+            let Authenticated { caller, key_is_exposed } = known;
+            let trust = Trust { key_is_exposed, ..trust };
             Ok(Identified { caller, trust, person: None, issuer: None, signed: None })
         }
         other => Err(other.problem().unwrap_or_else(|| Problem::new(Code::CallerUnknown, "Send a key."))),

@@ -26,7 +26,8 @@ pub(super) struct Digested<B> {
     ready: VecDeque<Bytes>,
     /// What can't go on yet: it may be the last.
     held: Option<Bytes>,
-    _room: Option<Room>,
+    /// As long as much is held.
+    room: Option<Room>,
 }
 
 /// A body of up to `hold` is read and judged here; a longer one on its way.
@@ -45,11 +46,13 @@ where
         head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     // Where no place is free to hold much, a longer body is judged on its way.
     let hold = signing.settings().hold;
-    let much = declared.is_none_or(|length: u64| length > LITTLE as u64) && hold.as_usize() > LITTLE;
+    // What is longer than what is held takes no place: it passes.
+    let may_be_held = |length: u64| length > LITTLE as u64 && length <= hold.0;
+    let much = declared.is_none_or(may_be_held) && hold.as_usize() > LITTLE;
     let room = if much { signing.room(Duration::ZERO).await } else { None };
     let hold = if much && room.is_none() { LITTLE as u64 } else { hold.0 };
     let (hashing, body) = (Some(digests.begin()), Box::pin(body));
-    let mut body = Digested { body, digests, hashing, ready: VecDeque::new(), held: None, _room: room };
+    let mut body = Digested { body, digests, hashing, ready: VecDeque::new(), held: None, room };
     if declared.is_none_or(|length| length <= hold) {
         let filled =
             tokio::time::timeout(patience, body.fill(usize::try_from(hold).unwrap_or(usize::MAX))).await;
@@ -140,7 +143,9 @@ where
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(piece) => {
                         hashing.update(&piece);
+                        // What was held at first goes on now; from here on it is a piece at a time.
                         this.ready.extend(this.held.replace(piece));
+                        this.room = None;
                     }
                     Err(_) if this.fits() => this.ready.extend(this.held.take()),
                     Err(_) => return Poll::Ready(Some(Err(WrongDigest.into()))),

@@ -18,7 +18,7 @@ use crate::agent::idempotency::{
 use crate::agent::policy::Permit;
 use crate::agent::proxy::{FrontBody, Links, Means, Piece, Proxy};
 use crate::agent::remembered::Remembered;
-use crate::agent::upstream::BoxError;
+use crate::agent::upstream::{BoxError, WrongDigest};
 use crate::common::ids::RequestId;
 use crate::common::problem::{Code, Outcome, Problem};
 use crate::common::tasks::Tasks;
@@ -300,11 +300,12 @@ where
         let verdict = match frame {
             None => Some(comparison.finish()),
             Some(Ok(frame)) => frame.data_ref().and_then(|data| comparison.push(data)),
-            Some(Err(_)) => {
-                return Err(Problem::new(
-                    Code::BadRequest,
-                    "The body broke off before its end; nothing was sent.",
-                ));
+            Some(Err(error)) => {
+                return Err(if error.into().is::<WrongDigest>() {
+                    super::signed::mismatch()
+                } else {
+                    Problem::new(Code::BadRequest, "The body broke off before its end; nothing was sent.")
+                });
             }
         };
         if let Some(same) = verdict {

@@ -1,6 +1,7 @@
 //! `POST /link/start` and `POST /link/finish`: a caller lets a person link an account. Nothing of it goes to an
 //! application.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::signed::{Signed, mismatch};
 use super::{Arrival, FrontBody, Site, act_as, hold, record};
 use crate::agent::audit::Audit;
 use crate::agent::links::{LinkDesk, Wish};
+use crate::agent::policy::{EXPOSED, new_key_for};
 use crate::agent::signed::Signing;
 use crate::agent::upstream::BoxError;
 use crate::common::act_as::ActAs;
@@ -104,6 +106,12 @@ impl Step {
         let is_proved = trust.holds_against_the_relay();
         let answered =
             Box::pin(self.answer(desk, request, signed.as_ref(), is_proved, &caller, &person)).await;
+        let answered = answered.map_err(|mut problem| {
+            if problem.code == Code::TrustRequired && trust.fails_by_exposure() {
+                let _ = write!(problem.detail, " Here {EXPOSED}.{}", new_key_for(Some(&caller)));
+            }
+            problem
+        });
         answered.inspect_err(|problem| refused(Some(&person), problem))
     }
 

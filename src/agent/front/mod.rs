@@ -150,6 +150,8 @@ impl Front {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let site = self.site.load_full();
+        caller::note_exposure(request.headers(), arrival.way, &site.callers).await;
         self.refuse_while_paused()?;
         refuse_upgrades(&request)?;
         let target = arrival.target.get(usize::from(arrival.route_length)..).unwrap_or("");
@@ -158,7 +160,6 @@ impl Front {
         if path == route::WELL_KNOWN {
             return route::well_known(request.method());
         }
-        let site = self.site.load_full();
         if let (Some(step), Some(desk)) = (links::Step::of(path), &self.desk) {
             let at = links::At { desk, site: &site, audit: &self.audit, signing: self.signing.as_ref() };
             return Box::pin(step.take(at, request, arrival, bound)).await;

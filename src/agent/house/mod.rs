@@ -183,6 +183,7 @@ impl House for Running {
             created: seconds(key.created),
             expires: key.expires.map(seconds),
             last_used: key.last_used.map(seconds),
+            sent_through_relay: key.exposed,
         };
         let line = |caller: super::callers::ListedCaller| CallerLine {
             name: caller.name.to_string(),

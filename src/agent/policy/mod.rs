@@ -45,10 +45,10 @@ use matcher::Matcher;
 pub use path::{CanonicalPath, MAX_PATH, PathFault};
 pub use query::{Query, QueryFault, QueryMiss, QueryTest};
 pub use rate::{MAX_COUNT, Meters, Rate, RateFault};
-pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear, held_too_large, nobody_named};
+pub use refusal::{Miss, NearMiss, Reason, Refusal, Unclear, held_too_large, new_key_for, nobody_named};
 pub use rule::{Denial, Identity, Place, Rule, Terms, Tests};
 pub use target::{DeniedTarget, MAX_PARTS, Methods, Part, RuleFault, Target};
-pub use trust::{Channel, Demand, DemandFault, Lack, Trust};
+pub use trust::{Channel, Demand, DemandFault, EXPOSED, Lack, Trust};
 pub use value::{Pattern, Test, Wanted};
 
 /// A call as the policy sees it.

@@ -165,7 +165,10 @@ impl Reason {
                 Problem::new(Code::PolicyRefused, "The rule for this call looks into its body; send one.")
             }
             Self::Trust { lack, .. } => {
-                let text = format!("A rule allows {method} {path} on {upstream}, but {lack}.");
+                let mut text = format!("A rule allows {method} {path} on {upstream}, but {lack}.");
+                if matches!(lack, Lack::Exposed(_)) {
+                    text.push_str(&new_key_for(call.caller.as_ref()));
+                }
                 Problem::new(Code::TrustRequired, text)
             }
             Self::Rate { rule, wait } => {
@@ -292,6 +295,14 @@ pub fn held_too_large(limit: ByteSize) -> Problem {
         ),
     )
     .with_extra("limit", limit.0)
+}
+
+/// What helps a caller whose key was sent through the relay: a sentence to follow another.
+pub fn new_key_for(caller: Option<&CallerName>) -> String {
+    let caller = caller.map_or("NAME", CallerName::as_str);
+    format!(
+        " Make a new key with `outhaul-agent caller rotate {caller}` on the site, and send it under the site's own name only."
+    )
 }
 
 /// The refusal of a call that names nobody, where the rule makes it as a person. It is never made as somebody else

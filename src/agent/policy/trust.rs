@@ -15,6 +15,9 @@ pub struct Trust {
     pub is_signed: bool,
     /// A token of a trusted issuer names the person the call is made for.
     pub proves_person: bool,
+    /// The caller's key was once sent through the relay, which could have kept it: the channel then proves nothing, since the
+    /// relay can be at its other end.
+    pub key_is_exposed: bool,
 }
 
 /// Where the caller's TLS ended.
@@ -54,6 +57,8 @@ pub enum Lack {
     Person,
     /// The call changes what only administrators change, and the rule does not say what that takes.
     Guarded(&'static str),
+    /// This, which the channel would prove, were the caller's key not one that was sent through the relay.
+    Exposed(Box<Self>),
 }
 
 impl Trust {
@@ -61,14 +66,24 @@ impl Trust {
     pub fn meets(self, demand: Demand) -> bool {
         match demand {
             Demand::Signed => self.is_signed,
-            Demand::PassThrough => self.channel >= Channel::CustomerName,
-            Demand::PassThroughOperatorName => self.channel >= Channel::OperatorName,
+            Demand::PassThrough => self.proved_channel() >= Channel::CustomerName,
+            Demand::PassThroughOperatorName => self.proved_channel() >= Channel::OperatorName,
         }
+    }
+
+    /// Whether it does not because of the key, though the way would do.
+    pub fn fails_by_exposure(self) -> bool {
+        let unexposed = Self { key_is_exposed: false, ..self };
+        !self.holds_against_the_relay() && unexposed.holds_against_the_relay()
+    }
+
+    fn proved_channel(self) -> Channel {
+        if self.key_is_exposed { Channel::Relay } else { self.channel }
     }
 
     /// Whether the call may be somebody's without trust in the relay.
     pub fn holds_against_the_relay(self) -> bool {
-        self.is_signed || self.proves_person || self.channel >= Channel::CustomerName
+        self.is_signed || self.proves_person || self.proved_channel() >= Channel::CustomerName
     }
 }
 
@@ -109,9 +124,16 @@ impl fmt::Display for Lack {
                 "this call is about {what}, which takes a signed call or pass-through under the site's own name, \
                  unless the rule says otherwise by `require` or `accept-relay-trust = true`"
             ),
+            Self::Exposed(lack) => write!(
+                formatter,
+                "{lack}; {EXPOSED}"
+            ),
         }
     }
 }
+
+/// Why pass-through is not enough.
+pub const EXPOSED: &str = "pass-through does not count with this key, which was once sent through the relay: the relay could have kept it";
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +146,8 @@ mod tests {
             (Trust::default(), [false, false, false]),
             (over(Channel::OperatorName), [false, false, true]),
             (over(Channel::CustomerName), [false, true, true]),
+            (Trust { key_is_exposed: true, ..over(Channel::OperatorName) }, [false, false, false]),
+            (Trust { key_is_exposed: true, ..over(Channel::CustomerName) }, [false, false, false]),
             (Trust { is_signed: true, ..Trust::default() }, [true, false, false]),
             (Trust { proves_person: true, ..Trust::default() }, [false, false, false]),
         ] {
@@ -132,6 +156,7 @@ mod tests {
         }
         assert!(!over(Channel::OperatorName).holds_against_the_relay());
         assert!(over(Channel::CustomerName).holds_against_the_relay());
+        assert!(!Trust { key_is_exposed: true, ..over(Channel::CustomerName) }.holds_against_the_relay());
         assert!(Trust { proves_person: true, ..Trust::default() }.holds_against_the_relay());
     }
 

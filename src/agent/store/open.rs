@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/006_idempotency.sql"),
     include_str!("migrations/007_acme.sql"),
     include_str!("migrations/008_signed.sql"),
+    include_str!("migrations/009_exposed.sql"),
 ];
 
 impl Store {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::site::LiarSite;
-use super::wire::{PATIENCE, Said, bytes_open, frame};
+use super::wire::{PATIENCE, RawHead, Said, bytes_open, frame};
 use crate::support::odd_upstream::wire::find;
 use crate::support::process::text;
 use crate::support::world::{World, ZONE};
@@ -348,17 +348,51 @@ fn key_of(certificate: &CertificateDer<'_>) -> Vec<u8> {
     parsed.public_key().raw.to_vec()
 }
 
-/// Control, and a limit of keys: a key that the relay saw once, in a call whose TLS it ended, it can use in a connection of
-/// its own under the customer's name, as everybody can who has it.
+/// A relay that connects by itself under the customer's name, with a key that it saw in a call whose TLS it ended: the agent was
+/// handed that call too, whatever became of it, and takes the key for no proof any more.
 #[tokio::test]
-async fn a_key_seen_once_in_terminated_mode_is_the_relays_in_pass_through_too() {
+async fn a_key_seen_once_in_terminated_mode_proves_nothing_in_pass_through() {
     let mut site = LiarSite::start_with(names).await;
-    // The caller sends its key by the terminated way; refused, but seen.
-    let head = site.head("POST", CANARY).with("content-length", "0");
-    assert_eq!(site.ask(&head, b"").await.problem(), Some("trust-required"));
-    // The relay is its own client.
+    for (method, target, refused) in [
+        ("POST", "/jira/rest/api/2/odd/x", "trust-required"),
+        ("POST", "/nowhere/rest/api/2/odd/x", "not-found"),
+        ("POST", "/jira/rest/%2e%2e/odd/x", "ambiguous-path"),
+        ("CONNECT", "/jira/rest/api/2/odd/x", "upgrade-refused"),
+        ("GET", "/jira/rest/api/2/odd/x", "paused"),
+    ] {
+        let rotated = site.world.agent(&["caller", "rotate", "bot", "--json"]).await.json();
+        rotated["key"].as_str().unwrap().clone_into(&mut site.key);
+        let (answer, _) = call(&mut site, CUSTOMER, CUSTOMER, honest()).await;
+        assert!(answer.unwrap().starts_with("HTTP/1.1 200"), "control: it was never sent through the relay");
+        site.odd.forget();
+        if refused == "paused" {
+            assert_eq!(site.world.agent(&["pause"]).await.code, 0);
+        }
+        let head = RawHead::new(method, CUSTOMER, target).bearer(&site.key).with("content-length", "0");
+        assert_eq!(site.ask(&head, b"").await.problem(), Some(refused));
+        if refused == "paused" {
+            assert_eq!(site.world.agent(&["resume"]).await.code, 0);
+        }
+        let (answer, _) = call(&mut site, CUSTOMER, CUSTOMER, honest()).await;
+        let answer = answer.unwrap();
+        assert!(answer.contains("outhaul-problem: trust-required"), "{target}: {answer}");
+        assert!(answer.contains("outhaul-agent caller rotate bot"), "{target}: {answer}");
+        assert_eq!(arrived(&site), 0, "{target}");
+    }
+}
+
+/// Control, and a limit of keys: the agent knows only of calls that it was handed. A relay that keeps the call to itself, so that
+/// its caller gets no answer of the site's, has a key that nobody else knows to be seen.
+#[tokio::test]
+async fn a_key_that_a_relay_kept_from_the_agent_is_the_relays_in_pass_through_too() {
+    let mut site = LiarSite::start_with(names).await;
+    // The caller sent its key, and the relay opened no stream for it.
     let (answer, _) = call(&mut site, CUSTOMER, CUSTOMER, honest()).await;
     assert!(answer.unwrap().starts_with("HTTP/1.1 200"));
+    // The first call that it hands on tells.
+    site.get("x").await;
+    let (answer, _) = call(&mut site, CUSTOMER, CUSTOMER, honest()).await;
+    assert!(answer.unwrap().contains("outhaul-problem: trust-required"));
     // Without the key it has nothing.
     site.key = "ohk_abcdefghijkl_wrong".to_owned();
     let (answer, _) = call(&mut site, CUSTOMER, CUSTOMER, honest()).await;

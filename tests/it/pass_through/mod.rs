@@ -3,4 +3,5 @@
 mod calls;
 mod edges;
 mod ends;
+mod exposed;
 mod site;

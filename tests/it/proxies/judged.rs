@@ -1,7 +1,6 @@
 //! Proxies that others wrote, and that judge our logins: Debian's squid with its own helpers, MIT Kerberos behind it, and
 //! a proxy that believes pyspnego. Run by the part `proxies` of `make test`, which installs them.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +16,10 @@ use crate::support::{eventually, free_port};
 
 /// Has the site's way lead through a proxy; `more` are further lines of `[relay]`.
 fn through(world: &World, proxy: &str, pair: Option<&str>, more: &str) {
-    let mut lines = format!("proxy = \"{proxy}\"\n{more}\n");
-    if let Some(pair) = pair {
-        let file = credentials(world, pair);
-        let _ = writeln!(lines, "proxy-credentials = {{ file = \"{}\" }}", text(&file));
-    }
+    let login = pair.map_or_else(String::new, |pair| {
+        format!("proxy-credentials = {{ file = \"{}\" }}\n", text(&credentials(world, pair)))
+    });
+    let lines = format!("proxy = \"{proxy}\"\n{more}\n{login}");
     world.edit_agent("ca-file", &format!("{lines}ca-file"));
 }
 
@@ -143,7 +141,7 @@ async fn squid_with_ntlm() {
     let world = World::new(&upstream.url());
     through(&world, &squid.url(), Some("CORP\\svc:secret"), "proxy-login = \"ntlm\"");
     in_and_out(world, None).await;
-    squid.logged(" svc ").await;
+    squid.logged("svc ").await;
 }
 
 /// The proxy that believes pyspnego, with NTLM's accounts in a file.
@@ -233,7 +231,7 @@ mod kerberos {
             };
             kdc("/usr/sbin/kdb5_util", &["create", "-s", "-P", "master", "-r", REALM]);
             for query in [
-                "addprinc -pw secret svc",
+                "addprinc +requires_preauth -pw secret svc",
                 "addprinc -randkey HTTP/localhost",
                 &format!("ktadd -k {at}/proxy.keytab HTTP/localhost"),
             ] {

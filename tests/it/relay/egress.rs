@@ -241,13 +241,13 @@ async fn a_flood_of_streams_is_refused_and_leaves_the_calls_alone() {
     }
     assert!(flood.len() > 100, "{}", flood.len());
     assert_eq!(bench.get("/jira/echo").await.status, 200);
-    let mut heard = std::collections::BTreeMap::new();
+    let mut lines = std::collections::BTreeMap::new();
     for mut stream in flood {
-        *heard.entry(line(&mut stream).await).or_insert(0) += 1;
+        *lines.entry(line(&mut stream).await).or_insert(0) += 1;
     }
-    let connected = heard.remove("ok").unwrap_or(0);
-    assert!((1..=64).contains(&connected), "{connected} and {heard:?}");
-    assert!(heard.keys().all(|line| line == "no too-many" || line.contains("refused")), "{heard:?}");
+    let connected = lines.remove("ok").unwrap_or(0);
+    assert!((1..=64).contains(&connected), "{connected} and {lines:?}");
+    assert!(lines.keys().all(|line| line == "no too-many" || line.contains("refused")), "{lines:?}");
     eventually("all are over", Duration::from_secs(10), async || {
         bench.figure("outhaul_egress_connections_now").await == 0
     })

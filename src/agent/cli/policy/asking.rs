@@ -128,7 +128,7 @@ pub(super) fn trust(proofs: &[Proof]) -> Trust {
     } else {
         Channel::Relay
     };
-    Trust { channel, is_signed: has(Proof::Signed), proves_person: has(Proof::Person) }
+    Trust { channel, is_signed: has(Proof::Signed), proves_person: has(Proof::Person), key_is_exposed: false }
 }
 
 const MAX_BODY: u64 = 256 << 20;

@@ -23,6 +23,10 @@ pub(super) struct Running {
     paused: bool,
     /// The caller asked about has no key there.
     caller_unknown: bool,
+    /// Of the caller asked about, where the call would come by pass-through: the keys that this does not count with, because
+    /// they were once sent through the relay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exposed_keys: Vec<String>,
 }
 
 /// By what it decides.
@@ -48,7 +52,7 @@ enum Decides {
 }
 
 /// Asks the agent behind this socket.
-pub(super) fn ask(socket: &Path, digest: &str, caller: Option<&CallerName>) -> Running {
+pub(super) fn ask(socket: &Path, digest: &str, caller: Option<&CallerName>, passes: bool) -> Running {
     let client = Client::new(socket, super::super::PROGRAM);
     let asked = terminal::block_on(async {
         let both = async {
@@ -65,21 +69,25 @@ pub(super) fn ask(socket: &Path, digest: &str, caller: Option<&CallerName>) -> R
             let because = report.to_string().lines().next().unwrap_or_default().to_owned();
             let not_there = report.exit() == Exit::Unavailable;
             let policy = if not_there { Decides::NotRunning } else { Decides::Unknown { because } };
-            return Running { policy, paused: false, caller_unknown: false };
+            return Running { policy, paused: false, caller_unknown: false, exposed_keys: Vec::new() };
         }
     };
     let known = |caller: &CallerName| callers.iter().any(|line| line.name == caller.as_str());
+    let is_asked = |line: &&CallerLine| passes && caller.is_some_and(|caller| line.name == caller.as_str());
+    let keys = callers.iter().filter(is_asked).flat_map(|line| &line.keys);
+    let exposed_keys = keys.filter(|key| key.sent_through_relay).map(|key| key.id.clone()).collect();
     let policy = if status.policy.digest == digest {
         Decides::Same
     } else {
         Decides::Other { loaded: status.config.loaded, file_is_wrong: status.config.error.is_some() }
     };
-    Running { policy, paused: status.paused, caller_unknown: caller.is_some_and(|caller| !known(caller)) }
+    let caller_unknown = caller.is_some_and(|caller| !known(caller));
+    Running { policy, paused: status.paused, caller_unknown, exposed_keys }
 }
 
 /// The report about a file with faults, and what the running agent does in the meantime.
 pub(super) fn beside(file: &Path, report: Report) -> Report {
-    match socket_in(file).map(|socket| ask(&socket, "", None).policy) {
+    match socket_in(file).map(|socket| ask(&socket, "", None, false).policy) {
         Some(Decides::Other { loaded, .. }) => report.with_remedy(format!(
             "The running agent goes on by the policy it read at {loaded}. Mend the file; then ask again."
         )),
@@ -112,7 +120,15 @@ impl Running {
                  (`outhaul-agent caller list`)"
             )
         });
-        policy.into_iter().chain(self.paused.then(|| paused.to_owned())).chain(unknown).collect()
+        let exposed = caller.filter(|_| !self.exposed_keys.is_empty()).map(|caller| {
+            let keys = self.exposed_keys.join("_…, ");
+            format!(
+                "pass-through does not count with {keys}_…, which was once sent through the relay: `outhaul-agent caller \
+                 rotate {caller}`, and use the new key under the site's own name only"
+            )
+        });
+        let paused = self.paused.then(|| paused.to_owned());
+        policy.into_iter().chain(paused).chain(unknown).chain(exposed).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::agent::policy::tools::asked::{Asked, Decision, decide};
 use crate::agent::policy::tools::digest;
 use crate::agent::policy::tools::shape::shape;
 use crate::agent::policy::tools::suggest::{Advice, InProfile, Kind};
-use crate::agent::policy::{Identity, Reason};
+use crate::agent::policy::{Channel, Identity, Reason};
 use crate::common::act_as::ActAs;
 use crate::common::limits::ByteSize;
 use crate::common::problem::{Code, Problem};
@@ -111,7 +111,8 @@ fn tell(
     let credential = account.map(|account| format!("the credential of {account}, which is not shown"));
     let headers = headers::of(&asked.method, &host, given, credential)
         .map_err(|what| Report::new(Exit::Usage, what))?;
-    let running = daemon::ask(&config.admin_socket, &digest(&config.policy), asked.caller.as_ref());
+    let passes = asked.trust.channel > Channel::Relay;
+    let running = daemon::ask(&config.admin_socket, &digest(&config.policy), asked.caller.as_ref(), passes);
     let in_profiles = in_profiles(config, asked);
     Ok(Told { explanation, reading, sent, in_profiles, headers, running })
 }

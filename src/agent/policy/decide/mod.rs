@@ -10,7 +10,7 @@ use crate::common::limits::ByteSize;
 use super::query::Reading;
 use super::refusal::{self, Reason, Refusal, Unclear};
 use super::{
-    Call, Compiled, Denial, GUARDED_DEMANDS, Identity, Lack, MediaType, Meters, Methods, Policy, Rule,
+    Call, Compiled, Denial, GUARDED_DEMANDS, Identity, Lack, MediaType, Meters, Methods, Policy, Rule, Trust,
     always_denied, guarded,
 };
 pub use permit::Permit;
@@ -185,20 +185,27 @@ pub(super) fn fits_content(rule: &Rule, call: &Call) -> Result<bool, Unclear> {
 
 /// What the rule asks for and the call does not prove.
 fn lack(rule: &Rule, call: &Call) -> Option<Lack> {
+    let found = lack_of(rule, call, call.trust)?;
+    let unexposed = Trust { key_is_exposed: false, ..call.trust };
+    let by_exposure = call.trust.key_is_exposed && lack_of(rule, call, unexposed).is_none();
+    Some(if by_exposure { Lack::Exposed(Box::new(found)) } else { found })
+}
+
+fn lack_of(rule: &Rule, call: &Call, trust: Trust) -> Option<Lack> {
     let terms = rule.terms();
     let required = &terms.require;
-    if !required.is_empty() && !required.iter().any(|demand| call.trust.meets(*demand)) {
+    if !required.is_empty() && !required.iter().any(|demand| trust.meets(*demand)) {
         return Some(Lack::Required(required.clone()));
     }
     if required.is_empty()
         && !terms.accept_relay_trust
-        && !GUARDED_DEMANDS.iter().any(|demand| call.trust.meets(*demand))
+        && !GUARDED_DEMANDS.iter().any(|demand| trust.meets(*demand))
         && let Some(what) = guarded(&call.method, &call.path)
     {
         return Some(Lack::Guarded(what));
     }
     let person = *rule.identity() == Identity::User;
-    (person && !terms.accept_relay_trust && !call.trust.holds_against_the_relay()).then_some(Lack::Person)
+    (person && !terms.accept_relay_trust && !trust.holds_against_the_relay()).then_some(Lack::Person)
 }
 
 impl Policy {

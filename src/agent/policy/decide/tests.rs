@@ -214,12 +214,18 @@ fn a_lack_of_proof_refuses_and_falls_through_to_no_other_rule() {
         rule(5, "GET /**"),
     ]);
     let over = |channel| Trust { channel, ..Trust::default() };
+    let exposed = |channel| Trust { key_is_exposed: true, ..over(channel) };
     let is_signed = Trust { is_signed: true, ..Trust::default() };
     let proves_person = Trust { proves_person: true, ..Trust::default() };
     for (path, trust, expected) in [
         ("/a", Trust::default(), "trust 1"),
         ("/a", over(Channel::OperatorName), "trust 1"),
         ("/a", over(Channel::CustomerName), "allow 1"),
+        ("/a", exposed(Channel::CustomerName), "trust 1"),
+        ("/c", exposed(Channel::CustomerName), "trust 3"),
+        ("/d", exposed(Channel::CustomerName), "trust 4"),
+        ("/b", exposed(Channel::CustomerName), "allow 2"),
+        ("/e", exposed(Channel::CustomerName), "allow 5"),
         ("/a", is_signed, "allow 1"),
         ("/a", proves_person, "allow 1"),
         ("/b", Trust::default(), "allow 2"),
@@ -239,6 +245,19 @@ fn a_lack_of_proof_refuses_and_falls_through_to_no_other_rule() {
     assert!(refused.detail.contains("makes calls as a person"), "{}", refused.detail);
     let refused = problem(&policy, &call("GET", "/c", ""));
     assert!(refused.detail.contains("it requires signed or pass-through"), "{}", refused.detail);
+    // Only where the channel would have done, the key is what is wrong.
+    for (path, trust, told) in [
+        ("/a", exposed(Channel::CustomerName), true),
+        ("/c", exposed(Channel::CustomerName), true),
+        ("/a", exposed(Channel::OperatorName), false),
+        ("/a", exposed(Channel::Relay), false),
+    ] {
+        let refused = problem(&policy, &Call { trust, ..call("GET", path, "bot") });
+        assert_eq!(refused.code, Code::TrustRequired);
+        let says = refused.detail.contains("sent through the relay")
+            && refused.detail.contains("`outhaul-agent caller rotate bot`");
+        assert_eq!(says, told, "{path} {trust:?}: {}", refused.detail);
+    }
 }
 
 #[test]

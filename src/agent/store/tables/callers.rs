@@ -21,6 +21,8 @@ pub struct StoredKey {
     pub created: u64,
     /// When it stops working.
     pub expires: Option<u64>,
+    /// It was sent through the relay.
+    pub exposed: bool,
 }
 
 /// What proves that a call is made with a key.
@@ -46,7 +48,8 @@ impl Store {
                 callers.insert(name?.parse().map_err(|_| corrupt.clone())?, Vec::new());
             }
             let mut keys = session.connection().prepare(
-                "SELECT caller, id, hash, public_key, created, expires FROM caller_keys ORDER BY caller, place",
+                "SELECT caller, id, hash, public_key, created, expires, exposed FROM caller_keys
+                 ORDER BY caller, place",
             )?;
             let mut rows = keys.query([])?;
             while let Some(row) = rows.next()? {
@@ -64,6 +67,7 @@ impl Store {
                     proof,
                     created: unsigned(row.get(4)?),
                     expires: row.get::<_, Option<i64>>(5)?.map(unsigned),
+                    exposed: row.get(6)?,
                 };
                 callers.get_mut(&caller).ok_or(corrupt.clone())?.push(key);
             }
@@ -90,8 +94,8 @@ impl Store {
                     Proof::Signature(key) => (None, Some(key.as_bytes())),
                 };
                 connection.execute(
-                    "INSERT INTO caller_keys (id, caller, hash, public_key, created, expires, place)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    "INSERT INTO caller_keys (id, caller, hash, public_key, created, expires, place, exposed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                     params![
                         key.id.as_str(),
                         name.as_str(),
@@ -99,10 +103,22 @@ impl Store {
                         public,
                         signed(key.created),
                         key.expires.map(signed),
-                        signed(place as u64)
+                        signed(place as u64),
+                        key.exposed
                     ],
                 )?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Marks a key as sent through the relay. One that is there no longer needs no mark.
+    pub async fn expose_caller_key(&self, id: &ApiKeyId) -> Result<(), StoreFault> {
+        let id = id.clone();
+        self.call(move |session| {
+            let connection = session.connection();
+            connection.execute("UPDATE caller_keys SET exposed = 1 WHERE id = ?1", [id.as_str()])?;
             Ok(())
         })
         .await
