@@ -86,12 +86,17 @@ impl Live {
         files
     }
 
-    /// Puts another configuration in force, from the next call on; names what needs a restart. If it fails, it has
-    /// changed nothing.
+    /// Puts another configuration in force, the way out with it, from the next call on; names what needs a restart. If
+    /// it fails, it has changed nothing.
     pub fn take(&mut self, config: &Config) -> Result<Vec<String>, Report> {
         let old = self.site.load_full();
         let upstreams = upstreams(config, &old.upstreams, &self.verdicts, &self.clock, &self.tasks)?;
-        let issuers = issuers(config, Some(&old.issuers), &self.egress, &self.clock, &self.tasks)?;
+        // The way out first: the clients of new issuers are made with its authorities.
+        let before = self.egress.configure(config.egress.clone());
+        let issuers = issuers(config, Some(&old.issuers), &self.egress, &self.clock, &self.tasks);
+        let issuers = issuers.inspect_err(|_| {
+            self.egress.configure(before.as_ref().clone());
+        })?;
         for fault in old.credentials.reload(&config.services) {
             tracing::error!(%fault, "a service's secret can't be read; the one read before is used, if any");
         }
@@ -173,7 +178,10 @@ fn upstreams(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::egress::{Settings, Way};
     use crate::agent::store::Store;
+    use crate::net::tls::{Certificates, http1_server_config};
+    use std::path::Path;
 
     fn config(tables: &str) -> Config {
         let text = format!(
@@ -183,24 +191,20 @@ mod tests {
         Config::parse("agent.toml", &text).unwrap()
     }
 
+    async fn live(folder: &Path, tasks: &Tasks) -> Live {
+        let store = Store::for_tests(folder);
+        let callers = Arc::new(Callers::load(store.clone(), Clock::system()).await.unwrap());
+        let mappings = Mappings::start(store, Clock::system(), tasks);
+        let egress = Clients::new(Settings::default(), None, Clock::system());
+        let stored = StoredSecrets::default();
+        Live::new(config(""), callers, mappings, stored, egress, Clock::system(), tasks).unwrap()
+    }
+
     #[tokio::test]
     async fn what_did_not_change_is_kept_and_the_rest_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::for_tests(folder.path());
-        let callers = Arc::new(Callers::load(store.clone(), Clock::system()).await.unwrap());
         let tasks = Tasks::new();
-        let mappings = Mappings::start(store, Clock::system(), &tasks);
-        let stored = StoredSecrets::default();
-        let mut live = Live::new(
-            config(""),
-            callers,
-            mappings,
-            stored,
-            Clients::new(crate::agent::egress::Settings::default(), None, Clock::system()),
-            Clock::system(),
-            &tasks,
-        )
-        .unwrap();
+        let mut live = live(folder.path(), &tasks).await;
         let site = live.site();
         let jira: UpstreamName = "jira".parse().unwrap();
         let before = site.load().upstreams[&jira].upstream().clone();
@@ -222,6 +226,37 @@ mod tests {
                        base-url = \"https://wiki.example\"\nca-file = \"/nowhere/ca.pem\"\n";
         assert!(live.take(&config(missing)).is_err());
         assert!(Arc::ptr_eq(&before, site.load().upstreams[&jira].upstream()), "a failure changes nothing");
+        tasks.cancel();
+    }
+
+    #[tokio::test]
+    async fn an_issuer_and_the_authority_of_its_certificate_come_with_one_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (ca, key) = (folder.path().join("ca.pem"), folder.path().join("key.pem"));
+        std::fs::write(&ca, issued.cert.pem()).unwrap();
+        std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+        let tls = http1_server_config(Certificates::load(&ca, &key).unwrap()).unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tables = |egress: String| {
+            config(&format!(
+                "[issuer.own]\nissuer = \"i\"\naudience = \"a\"\nkey-set = \"https://localhost:{port}/keys\"\n\
+                 callers = [{{ claim = \"azp\", value = \"1\", caller = \"bot\" }}]\n[egress]\n{egress}\n"
+            ))
+        };
+        let tasks = Tasks::new();
+        let mut live = live(folder.path(), &tasks).await;
+
+        let missing = live.take(&tables("way = \"relay\"\nca-file = \"/nowhere/ca.pem\"".to_owned()));
+        assert!(missing.unwrap_err().to_string().contains("/nowhere/ca.pem"));
+        assert_eq!(live.egress.state().way, Way::Direct, "a failure changes nothing");
+        assert!(live.site().load().issuers.is_empty());
+
+        live.take(&tables(format!("ca-file = \"{}\"", ca.display()))).unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let trusted = tokio_rustls::TlsAcceptor::from(tls).accept(socket).await;
+        assert!(trusted.is_ok(), "{:?}", trusted.err());
         tasks.cancel();
     }
 }

@@ -122,12 +122,11 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let changes = watch_files(vec![file.to_owned()], POLL_EVERY, &tasks);
     let mut secrets = SecretFiles { known: HashSet::new(), poke: changes.poke(), tasks: tasks.clone() };
     secrets.watch(live.secret_files());
-    let (recorded, out) = (audit.clone(), egress.clone());
+    let recorded = audit.clone();
     let named = passing.clone();
     let signs = signing.clone();
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
-        out.configure(config.egress.clone());
         if let Some(passing) = &named {
             passing.set_names(
                 config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),

@@ -46,13 +46,16 @@ impl Acme {
         let now = self.0.clock.unix_seconds();
         let mut state = self.0.lock();
         let name = choose(&state, name)?;
+        let account = state.account_hold(now, true);
         let Some(entry) = state.names.get_mut(&name) else { return Err(AskedFault::Which(String::new())) };
         if let Err(broken) = &entry.kept {
             return Err(AskedFault::Broken(broken.clone()));
         }
         let before = entry.asked;
         entry.asked = true;
-        if let Next::Wait { until, hold } = entry.next(now, &self.0.config.directory) {
+        let held = account.map(|(until, hold)| Next::Wait { until, hold });
+        let next = held.unwrap_or_else(|| entry.next(now, &self.0.config.directory));
+        if let Next::Wait { until, hold } = next {
             entry.asked = before;
             let why = match hold {
                 Hold::Authority => "the authority wants no order before",

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::http::Http;
 use super::load::{KEEP_ORDERS, load, show};
 use super::order::{Authority, NewOne};
-use super::renewal::{DAY, HOUR, back_off, cap};
+use super::renewal::{DAY, HOUR, back_off, cap, heeded};
 use super::report::{self, CertificatesReport};
 use super::shown::Shown;
 use super::state::{State, Step};
@@ -144,12 +144,15 @@ impl Inner {
         match result {
             Ok(account) => {
                 tracing::info!(%directory, account = %account.uri, "the certificate authority made an account");
-                tries = TriesRow::default();
-                self.lock().account = Some(account);
+                let mut state = self.lock();
+                state.account = Some(account);
+                state.account_tries = TriesRow::default();
             }
-            Err(fault) => self.failed(directory, &mut tries, &fault, now).await,
+            Err(fault) => {
+                self.failed(directory, &mut tries, &fault, now).await;
+                self.lock().account_failed(tries);
+            }
         }
-        self.lock().account_tries = tries;
     }
 
     async fn make_account(&self, now: u64) -> Result<Account, Fault> {
@@ -266,7 +269,7 @@ impl Inner {
             // Bad luck (RFC 8555 section 6.5), not a verdict.
             tries.not_before = now + 2;
         }
-        tries.refused_until = fault.until().unwrap_or(0);
+        tries.refused_until = heeded(fault.until(), now);
         tries.error = Some(format!("{fault}\n{action}"));
         let again = report::stamp(tries.not_before.max(tries.refused_until));
         tracing::error!(%whose, %fault, %action, failures = tries.failures, %again, "no new certificate");

@@ -93,28 +93,37 @@ pub(super) fn next(now: u64, situation: &Situation<'_>) -> Next {
         return Next::Wait { until: due, hold: Hold::NotDue };
     }
     let Situation { tries, orders, asked, .. } = *situation;
-    let mut wait: Option<(u64, Hold)> = None;
-    let mut hold = |until: u64, hold: Hold| {
-        // Later than any wait is set to: a clock that was wrong set it, and must not stop renewal for good.
-        if until > now && until <= now + LONGEST_HOLD && wait.is_none_or(|(other, _)| until > other) {
-            wait = Some((until, hold));
-        }
-    };
-    hold(tries.refused_until, Hold::Authority);
-    if !asked {
-        hold(tries.not_before, Hold::BackOff);
-    }
+    let mut wait = held_back(now, tries, asked);
     let mut today: Vec<u64> =
         orders.iter().copied().filter(|at| *at <= now && at.saturating_add(DAY) > now).collect();
     today.sort_unstable_by(|one, other| other.cmp(one));
     let limit = if asked { ORDERS_A_DAY_BY_HAND } else { ORDERS_A_DAY };
     if let Some(at) = today.get(limit.saturating_sub(1)) {
-        hold(at.saturating_add(DAY), Hold::Limit);
+        wait = later(now, wait, (at.saturating_add(DAY), Hold::Limit));
     }
     match wait {
         Some((until, hold)) => Next::Wait { until, hold },
         None => Next::Order(why),
     }
+}
+
+/// What earlier tries hold back, of a name or of the account, and until when: the later of the two.
+pub(super) fn held_back(now: u64, tries: Tries, asked: bool) -> Option<(u64, Hold)> {
+    let wait = later(now, None, (tries.refused_until, Hold::Authority));
+    if asked { wait } else { later(now, wait, (tries.not_before, Hold::BackOff)) }
+}
+
+/// The later of two waits; each is judged for itself.
+fn later(now: u64, wait: Option<(u64, Hold)>, other: (u64, Hold)) -> Option<(u64, Hold)> {
+    // Later than any wait is set to: a clock that was wrong set it, and must not stop renewal for good.
+    let counts = other.0 > now && other.0 <= now + LONGEST_HOLD;
+    if counts && wait.is_none_or(|(until, _)| other.0 > until) { Some(other) } else { wait }
+}
+
+/// Until when an authority that said so (Retry-After) is not asked; 0 where it did not say. One that wants longer than
+/// `LONGEST_HOLD` gets that.
+pub(super) fn heeded(said: Option<u64>, now: u64) -> u64 {
+    said.unwrap_or(0).min(now + LONGEST_HOLD)
 }
 
 /// When a new one is due whatever came of earlier tries, and why.
@@ -231,6 +240,28 @@ mod tests {
         for (name, situation, expected) in cases {
             assert_eq!(next(NOW, &situation), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_retry_after_is_heeded_for_eight_days_and_no_longer() {
+        for (said, expected) in [
+            (None, 0),
+            (Some(NOW + 60), NOW + 60),
+            (Some(NOW + 9 * DAY), NOW + 8 * DAY),
+            (Some(u64::MAX), NOW + 8 * DAY),
+        ] {
+            assert_eq!(heeded(said, NOW), expected, "{said:?}");
+        }
+        let tries = Tries { failures: 1, not_before: NOW + 60, refused_until: heeded(Some(u64::MAX), NOW) };
+        for asked in [false, true] {
+            let situation = Situation { tries, asked, ..situation(None) };
+            let wait = Next::Wait { until: NOW + 8 * DAY, hold: Hold::Authority };
+            assert_eq!((next(NOW, &situation), next(NOW + 7 * DAY, &situation)), (wait, wait));
+            assert!(matches!(next(NOW + 8 * DAY, &situation), Next::Order(_)));
+        }
+        // What a wrong clock left behind takes no other wait with it.
+        let tries = Tries { refused_until: NOW + 800 * DAY, ..tries };
+        assert_eq!(held_back(NOW, tries, false), Some((NOW + 60, Hold::BackOff)));
     }
 
     #[test]

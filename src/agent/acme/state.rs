@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::certificate::Leaf;
-use super::renewal::{self, DAY, Held, Next, Situation, Tries};
+use super::renewal::{self, DAY, Held, Hold, Next, Situation, Tries};
 use crate::agent::store::tables::acme::{Account, Kept, TriesRow};
 
 /// All of it.
@@ -77,13 +77,7 @@ impl State {
     pub(super) fn step(&self, now: u64, directory: &str) -> Step {
         let asked = self.names.values().any(|entry| entry.asked);
         if self.account.is_none() {
-            let wait = if asked { 0 } else { self.account_tries.not_before };
-            let until = wait.max(self.account_tries.refused_until);
-            return if until > now && until <= now + renewal::LONGEST_HOLD {
-                Step::Wait(until)
-            } else {
-                Step::Register
-            };
+            return self.account_hold(now, asked).map_or(Step::Register, |(until, _)| Step::Wait(until));
         }
         let mut first = (now + DAY, None);
         for (name, entry) in &self.names {
@@ -102,6 +96,24 @@ impl State {
         match first {
             (at, Some(name)) if at <= now => Step::Order(name.clone()),
             (at, _) => Step::Wait(at),
+        }
+    }
+
+    /// Until when no account is made, where there is none, and why.
+    pub(super) fn account_hold(&self, now: u64, asked: bool) -> Option<(u64, Hold)> {
+        if self.account.is_some() {
+            return None;
+        }
+        renewal::held_back(now, tries(&self.account_tries), asked)
+    }
+
+    /// No account could be made. Whoever asked for a certificate by hand has had the try that they asked for: another one
+    /// waits as these tries say.
+    pub(super) fn account_failed(&mut self, tries: TriesRow) {
+        self.account_tries = tries;
+        for entry in self.names.values_mut().filter(|entry| entry.asked) {
+            entry.asked = false;
+            entry.ended += 1;
         }
     }
 }
@@ -174,5 +186,30 @@ mod tests {
         assert_eq!(state.step(NOW, "other"), Step::Order("a".to_owned()));
         state.names.clear();
         assert_eq!(state.step(NOW, "d"), Step::Wait(NOW + DAY));
+    }
+
+    #[test]
+    fn asking_by_hand_is_one_try_for_an_account_and_no_more() {
+        let names = [("a", entry(None)), ("b", entry(None)), ("c", entry(None))];
+        let names = names.into_iter().map(|(name, entry)| (name.to_owned(), entry)).collect();
+        let failed = TriesRow { failures: 1, not_before: NOW + 300, ..TriesRow::default() };
+        let mut state = State { account: None, account_tries: failed.clone(), names };
+        for name in ["a", "b"] {
+            state.names.get_mut(name).unwrap().asked = true;
+        }
+        assert_eq!(state.step(NOW, "d"), Step::Register);
+        state.account_failed(TriesRow { failures: 2, not_before: NOW + 900, ..failed });
+        assert_eq!(state.step(NOW, "d"), Step::Wait(NOW + 900));
+        let ended: Vec<u64> = state.names.values().map(|entry| entry.ended).collect();
+        assert_eq!(ended, [1, 1, 0], "who asked hears of it");
+        // And not even that where the authority said when to come again.
+        state.account_tries.refused_until = NOW + 8 * DAY;
+        state.names.get_mut("c").unwrap().asked = true;
+        assert_eq!(state.step(NOW, "d"), Step::Wait(NOW + 8 * DAY));
+        assert_eq!(state.account_hold(NOW, true), Some((NOW + 8 * DAY, Hold::Authority)));
+        // A time that a wrong clock left behind does not end the back-off with it.
+        state.account_tries.refused_until = NOW + 9 * DAY;
+        state.names.get_mut("c").unwrap().asked = false;
+        assert_eq!(state.step(NOW, "d"), Step::Wait(NOW + 900));
     }
 }

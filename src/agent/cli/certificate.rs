@@ -65,12 +65,13 @@ async fn renew(client: &Client, name: Option<&str>, json: bool) -> Result<(), Re
     for _ in 0..WAIT {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let report: CertificatesReport = understood(client.get("/certificates").await?)?;
-        if let Some(failure) = report.account_error {
-            return Err(failed(&format!("there is no account at {}", report.directory), &failure));
-        }
         let Some(line) = report.certificates.into_iter().find(|line| line.name == name) else { break };
+        // Until then what is told is of an earlier try.
         if line.ended == ended {
             continue;
+        }
+        if let Some(failure) = report.account_error {
+            return Err(failed(&format!("there is no account at {}", report.directory), &failure));
         }
         if let Some(failure) = &line.error {
             return Err(failed(&format!("no new certificate for {name}"), failure));

@@ -121,9 +121,10 @@ impl Clients {
         let _ = self.0.relay.set(relay);
     }
 
-    /// Puts other settings in force, for the next connection of every client.
-    pub fn configure(&self, settings: Settings) {
-        self.0.settings.store(Arc::new(settings));
+    /// Puts other settings in force, for the next connection of every client and for clients made from here on; gives
+    /// those before.
+    pub fn configure(&self, settings: Settings) -> Arc<Settings> {
+        self.0.settings.swap(Arc::new(settings))
     }
 
     /// A client. `way` and `ca_file`: its own, else those of `[egress]` count. `named`: the hosts that its own

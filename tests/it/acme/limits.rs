@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use outhaul::common::clock::Clock;
 use outhaul::common::tasks::Tasks;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,20 +24,29 @@ use crate::support::eventually;
 use crate::support::process::text;
 use crate::support::world::{Running, World};
 
-/// Makes accounts, and refuses every order: too many, come again in two hours.
+/// Makes accounts, unless it refuses those too; and refuses every order.
 struct Limited {
     directory: String,
+    accounts: Arc<AtomicUsize>,
     orders: Arc<AtomicUsize>,
     tasks: Tasks,
 }
 
+/// What it says: status, type, Retry-After.
+#[derive(Clone, Copy)]
+struct Refusal(StatusCode, &'static str, Option<&'static str>);
+
+/// Too many, come again in two hours.
+const TOO_MANY: Refusal = Refusal(StatusCode::TOO_MANY_REQUESTS, "rateLimited", Some("7200"));
+
 impl Limited {
-    async fn start(world: &World) -> Self {
+    async fn start(world: &World, accounts_too: Option<Refusal>) -> Self {
         let (chain, key) = world.authority.issue("limited", &["localhost"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
         let (orders, tasks) = (Arc::new(AtomicUsize::new(0)), Tasks::new());
-        let at = base.clone();
+        let accounts = Arc::new(AtomicUsize::new(0));
+        let (at, tried) = (base.clone(), accounts.clone());
         let directory = json!({
             "newNonce": format!("{base}/nonce"), "newAccount": format!("{base}/account"),
             "newOrder": format!("{base}/order"), "meta": { "caaIdentities": ["limited.example", "bad\"name"] },
@@ -47,12 +57,22 @@ impl Limited {
             .route(
                 "/account",
                 any(async move || {
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    if let Some(refusal) = accounts_too {
+                        return refuse(refusal);
+                    }
                     let headers =
                         [("replay-nonce", "abc".to_owned()), ("location", format!("{at}/account/1"))];
-                    (StatusCode::CREATED, headers, Json(json!({ "status": "valid" })))
+                    (StatusCode::CREATED, headers, Json(json!({ "status": "valid" }))).into_response()
                 }),
             )
-            .route("/order", any(refuse))
+            .route(
+                "/order",
+                any(async |State(orders): State<Arc<AtomicUsize>>| {
+                    orders.fetch_add(1, Ordering::Relaxed);
+                    refuse(TOO_MANY)
+                }),
+            )
             .with_state(orders.clone());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -82,17 +102,45 @@ impl Limited {
                 });
             }
         });
-        Self { directory: format!("{base}/directory"), orders, tasks }
+        Self { directory: format!("{base}/directory"), accounts, orders, tasks }
+    }
+
+    fn accounts(&self) -> usize {
+        self.accounts.load(Ordering::Relaxed)
     }
 }
 
-async fn refuse(State(orders): State<Arc<AtomicUsize>>) -> impl IntoResponse {
-    orders.fetch_add(1, Ordering::Relaxed);
-    let problem =
-        json!({ "type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many certificates" });
-    let headers =
-        [("replay-nonce", "abc"), ("retry-after", "7200"), ("content-type", "application/problem+json")];
-    (StatusCode::TOO_MANY_REQUESTS, headers, problem.to_string())
+fn refuse(Refusal(status, kind, retry_after): Refusal) -> Response {
+    let problem = json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "not so" });
+    let headers = [("replay-nonce", "abc"), ("content-type", "application/problem+json")];
+    let mut response = (status, headers, problem.to_string()).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", HeaderValue::from_static(seconds));
+    }
+    response
+}
+
+/// An agent whose certificates come from there.
+async fn site(accounts_too: Option<Refusal>) -> (Running, Limited) {
+    let world = World::new("http://127.0.0.1:9");
+    let limited = Limited::start(&world, accounts_too).await;
+    world.edit_relay("[operator]", &format!("[pass-through]\nzone = \"{ZONE}\"\n\n[operator]"));
+    let table = format!(
+        "[pass-through]\ncustomer-names = [\"{}\"]\n[pass-through.acme]\ndirectory = \"{}\"\nca-file = \
+         \"{}\"\nterms-of-service-agreed = true\n\n[admin]",
+        name(),
+        limited.directory,
+        text(&world.authority.file)
+    );
+    world.edit_agent("[admin]", &table);
+    (Running::start(world).await, limited)
+}
+
+async fn refused_account(running: &Running, kind: &str) {
+    eventually("the refusal is told", Duration::from_secs(30), async || {
+        running.world.agent(&["certificate"]).await.out.contains(kind)
+    })
+    .await;
 }
 
 impl Drop for Limited {
@@ -103,18 +151,7 @@ impl Drop for Limited {
 
 #[tokio::test]
 async fn an_authority_that_says_when_is_not_asked_before_by_hand_neither() {
-    let world = World::new("http://127.0.0.1:9");
-    let limited = Limited::start(&world).await;
-    world.edit_relay("[operator]", &format!("[pass-through]\nzone = \"{ZONE}\"\n\n[operator]"));
-    let table = format!(
-        "[pass-through]\ncustomer-names = [\"{}\"]\n[pass-through.acme]\ndirectory = \"{}\"\nca-file = \
-         \"{}\"\nterms-of-service-agreed = true\n\n[admin]",
-        name(),
-        limited.directory,
-        text(&world.authority.file)
-    );
-    world.edit_agent("[admin]", &table);
-    let mut running = Running::start(world).await;
+    let (mut running, limited) = site(None).await;
     let line = async |running: &Running| {
         running.world.agent(&["certificate", "--json"]).await.json()["certificates"][0].clone()
     };
@@ -144,4 +181,32 @@ async fn an_authority_that_says_when_is_not_asked_before_by_hand_neither() {
     assert_eq!(limited.orders.load(Ordering::Relaxed), orders, "a restart forgets nothing");
     let none = running.client.get(&name(), "/jira/rest/api/2/issue/X-1").await;
     assert!(none.is_err(), "there is no certificate, and none of another name is shown: {none:?}");
+}
+
+#[tokio::test]
+async fn asking_by_hand_is_one_try_for_an_account_that_the_authority_refuses() {
+    let (running, limited) = site(Some(Refusal(StatusCode::BAD_REQUEST, "invalidContact", None))).await;
+    refused_account(&running, "invalidContact").await;
+    assert_eq!(limited.accounts(), 1);
+    for asked in 1..=2 {
+        let by_hand = running.world.agent(&["certificate", "renew"]).await;
+        assert!(by_hand.code == 1 && by_hand.err.contains("Correct contact"), "{by_hand:?}");
+        assert_eq!(limited.accounts(), 1 + asked);
+    }
+    assert_eq!(limited.orders.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_authority_that_makes_no_account_for_years_is_not_asked_for_eight_days() {
+    let years = Refusal(StatusCode::TOO_MANY_REQUESTS, "rateLimited", Some("99999999"));
+    let (running, limited) = site(Some(years)).await;
+    refused_account(&running, "rateLimited").await;
+    let before = Clock::system().unix_seconds();
+    let by_hand = running.world.agent(&["certificate", "renew"]).await;
+    assert!(by_hand.code != 0 && by_hand.err.contains("the authority wants no order before"), "{by_hand:?}");
+    let until = by_hand.err.split("go out at ").nth(1).unwrap().split('Z').next().unwrap();
+    let until: jiff::Timestamp = format!("{until}Z").parse().unwrap();
+    let hours = (until.as_second() - i64::try_from(before).unwrap()) / 3600;
+    assert!((190..=192).contains(&hours), "{hours} h, {by_hand:?}");
+    assert_eq!(limited.accounts(), 1);
 }
