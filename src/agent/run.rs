@@ -129,9 +129,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
         let restart_needed = live.take(&config)?;
         out.configure(config.egress.clone());
         if let Some(passing) = &named {
-            passing.set_names(
-                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
-            );
+            passing.configure(config.pass_through.as_ref());
         }
         signs.configure(config.signed);
         secrets.watch(live.secret_files());
