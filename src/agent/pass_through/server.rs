@@ -104,7 +104,8 @@ fn limits() -> Limits {
     Limits {
         stream_window: 256 << 10,
         connection_window: 1 << 20,
-        send_buffer: 64 << 10,
+        // And the piece that comes last, which goes in whole: up to 64 KiB.
+        send_buffer: 16 << 10,
         ..Limits::default()
     }
 }

@@ -51,7 +51,7 @@ pub struct Limits {
     pub stream_window: u32,
     /// The same for all bodies of a connection. A slow application must not stall the connection's other uploads.
     pub connection_window: u32,
-    /// How much of an answer waits here for an HTTP/2 caller that does not read.
+    /// How much of an answer may wait here for an HTTP/2 caller that does not read, before no further piece is taken.
     pub send_buffer: usize,
 }
 
