@@ -8,6 +8,8 @@ pub mod body;
 pub mod checks;
 pub mod headers;
 mod io;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -152,6 +154,12 @@ pub async fn serve<S, B, H, F>(
                 }
                 // HTTP/1.1 has the time for heads; an HTTP/2 connection could otherwise stay for ever.
                 let idle = now.saturating_duration_since(busy_at);
+                // Nor does it end where a caller opens no window for answers that are done here and wait in hyper.
+                let longest = limits.connection_idle_time.saturating_add(limits.answer_idle_time);
+                if http2 && idle >= longest {
+                    tracing::debug!("a connection whose caller takes no answers was cut off");
+                    return;
+                }
                 if http2 && !leaving && idle >= limits.connection_idle_time {
                     leaving = true;
                     served.as_mut().graceful_shutdown();
