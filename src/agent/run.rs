@@ -128,9 +128,7 @@ async fn serve(file: &Path, config: Config) -> Result<(), Report> {
     let take = move |config: Config, by: &str| {
         let restart_needed = live.take(&config)?;
         if let Some(passing) = &named {
-            passing.set_names(
-                config.pass_through.as_ref().map(|wanted| wanted.names.clone()).unwrap_or_default(),
-            );
+            passing.configure(config.pass_through.as_ref());
         }
         signs.configure(config.signed);
         secrets.watch(live.secret_files());

@@ -244,6 +244,7 @@ fn read_limits(table: &mut Table<'_>) -> Limits {
             ),
             http2_streams: narrow(table.integer("http2-streams", 1..=10_000, 128)),
             http2_resets: count(table.integer("http2-resets", 1..=10_000, 64)),
+            ..http_server::Limits::default()
         },
         body_size: table.size("body-size", ByteSize(0)..=ByteSize(1 << 50), ByteSize::mib(1024)),
         body_idle_time: table.duration("body-idle-time", seconds(1)..=minutes(60), seconds(30)),

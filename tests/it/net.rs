@@ -162,8 +162,8 @@ async fn a_proxy_that_is_slow_dead_or_none_is_named() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let target = Target { host: "relay.example".to_owned(), port: 443 };
     for (proxy, says) in [
-        (silent, "did not answer CONNECT within"),
-        (dripping, "did not answer CONNECT within"),
+        (silent, "did not answer CONNECT to"),
+        (dripping, "did not answer CONNECT to"),
         (garbage, "does not answer as an HTTP proxy"),
         (endless, "sent a head of more than"),
         (closed, "can't be reached: check `proxy`"),

@@ -20,6 +20,7 @@ pub(super) fn pass_through(
     let source = table.source();
     let customer: Vec<Located<HostName>> = table.or("customer-names", Vec::new());
     let operator: Vec<Located<HostName>> = table.or("operator-names", Vec::new());
+    let connections = table.integer("connections", 1..=100_000, 1024);
     let by_acme = table.optional_table("acme");
     let files = if by_acme.is_some() {
         for key in ["certificate", "private-key"] {
@@ -78,7 +79,7 @@ pub(super) fn pass_through(
         }
         None => None,
     };
-    Some((Config { names, files }, acme))
+    Some((Config { names, files, connections: u32::try_from(connections).unwrap_or(u32::MAX) }, acme))
 }
 
 /// What a certificate must hold; none is given as missing here that the certificate covers.

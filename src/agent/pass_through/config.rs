@@ -13,6 +13,8 @@ pub struct Config {
     pub names: BTreeMap<HostName, Channel>,
     /// The certificate, where it does not come by ACME.
     pub files: Option<Files>,
+    /// Connections at once.
+    pub connections: u32,
 }
 
 /// PEM files, read again when they change.

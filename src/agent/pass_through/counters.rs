@@ -36,10 +36,12 @@ impl Counters {
         });
     }
 
-    /// A connection.
-    pub(super) fn open(&self) -> Open {
-        self.now.inc();
-        Open(self.now.clone())
+    /// One more connection, of `at_most`.
+    pub(super) fn open(&self, at_most: u32) -> Option<Open> {
+        let before = self.now.inc();
+        // The guard counts even where there is no room: its drop takes the same one off again.
+        let open = Open(self.now.clone());
+        (before < i64::from(at_most)).then_some(open)
     }
 
     /// What became of one.

@@ -12,6 +12,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -37,6 +38,7 @@ pub struct PassThrough(Arc<Inner>);
 
 struct Inner {
     names: ArcSwap<BTreeMap<HostName, Channel>>,
+    connections: AtomicU32,
     tls: ByName,
     source: Arc<dyn CertificateSource>,
     front: Front,
@@ -67,13 +69,19 @@ impl PassThrough {
     ) -> Result<Self, TlsFault> {
         let tls = ByName::new(Arc::clone(&source))?;
         let names = ArcSwap::from_pointee(config.names.clone());
+        let connections = AtomicU32::new(config.connections);
         let counters = Counters::default();
-        Ok(Self(Arc::new(Inner { names, tls, source, front, counters, clock, tasks })))
+        Ok(Self(Arc::new(Inner { names, connections, tls, source, front, counters, clock, tasks })))
     }
 
-    /// Other names count from the next connection on, and from the next request on those that are open.
-    pub fn set_names(&self, names: BTreeMap<HostName, Channel>) {
+    /// Other names count from the next connection on, and from the next request on those that are open; another bound
+    /// from the next connection on. Without the table there are no names.
+    pub fn configure(&self, config: Option<&Config>) {
+        let names = config.map(|config| config.names.clone()).unwrap_or_default();
         self.0.names.store(Arc::new(names));
+        if let Some(config) = config {
+            self.0.connections.store(config.connections, Ordering::Relaxed);
+        }
     }
 
     /// The names, with what there is to say about each.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::AlertDescription;
@@ -34,7 +35,14 @@ pub(super) async fn serve(
         stream.reset(ResetCode::Unsupported);
         return;
     }
-    let _open = inner.counters.open();
+    let at_most = inner.connections.load(Ordering::Relaxed);
+    let Some(_open) = inner.counters.open(at_most) else {
+        tracing::debug!(%name, at_most, "as many connections as [pass-through] lets be at once");
+        inner.counters.ended("connections");
+        // Nothing was done with it: whoever asks may ask again.
+        stream.reset(ResetCode::Refused);
+        return;
+    };
     let shaken = tokio::time::timeout(HANDSHAKE, Box::pin(shake(&inner, &name, stream)));
     let shaken = tokio::select! {
         () = draining.cancelled() => return inner.counters.ended("draining"),
@@ -53,7 +61,7 @@ pub(super) async fn serve(
         }
     };
     let session = Arc::new(Session::new(tls.get_ref().1.alpn_protocol() == Some(b"h2")));
-    let (limits, clock, tasks) = (Limits::default(), inner.clock.clone(), inner.tasks.clone());
+    let (limits, clock, tasks) = (limits(), inner.clock.clone(), inner.tasks.clone());
     let connection = Arc::new(Connection {
         inner: Arc::clone(&inner),
         name,
@@ -88,6 +96,18 @@ async fn shake(inner: &Inner, name: &str, stream: ByteStream) -> io::Result<Opti
 /// A caller's address as the relay claims it; what is none is not repeated.
 fn claimed(peer: &str) -> String {
     peer.parse::<IpAddr>().map(|address| address.to_canonical().to_string()).unwrap_or_default()
+}
+
+/// Smaller windows than the relay's: this program stands beside an application, on a machine of any size. What a caller
+/// sends waits in the tunnel too, and there its credit grows.
+fn limits() -> Limits {
+    Limits {
+        stream_window: 256 << 10,
+        connection_window: 1 << 20,
+        // And the piece that comes last, which goes in whole: up to 64 KiB.
+        send_buffer: 16 << 10,
+        ..Limits::default()
+    }
 }
 
 /// Time for a TLS handshake, through the tunnel.

@@ -73,7 +73,7 @@ async fn conversation_of(
     answers: &[&[u8]],
     login: Box<dyn Login>,
 ) -> (Result<Vec<u8>, ProxyFault>, Vec<String>) {
-    let target = Target { host: "relay.example".to_owned(), port: 443 };
+    let target = Target { host: "idp.example".to_owned(), port: 8443 };
     let (far, mut near) = (Arc::new(Mutex::new(Vec::new())), Vec::new());
     for answer in answers {
         let (ours, mut theirs) = tokio::io::duplex(512 * 1024);
@@ -120,7 +120,7 @@ async fn answered(answer: &[u8], credentials: Option<&str>) -> (Result<Vec<u8>, 
 async fn a_proxy_that_agrees_gives_all_that_follows_its_head() {
     let (rest, request) = answered(b"HTTP/1.1 200 Connection established\r\n\r\nhello", None).await;
     assert_eq!(rest.unwrap(), b"hello");
-    assert!(request.starts_with("CONNECT relay.example:443 HTTP/1.1\r\nHost: relay.example:443\r\n"));
+    assert!(request.starts_with("CONNECT idp.example:8443 HTTP/1.1\r\nHost: idp.example:8443\r\n"));
     assert!(request.ends_with("\r\n\r\n") && !request.contains("Authorization"), "{request}");
     let (rest, request) =
         answered(b"HTTP/1.0 100 x\r\n\r\nHTTP/1.0 200\r\nContent-Length: 9\r\n\r\nx", Some("u:p")).await;
@@ -144,7 +144,11 @@ async fn every_refusal_says_what_to_do() {
             "wants a login by NTLM, Kerberos (407), not by Basic: set proxy-login = \"ntlm\"",
         ),
         (both, None, "(407, NTLM, Kerberos): set proxy-credentials and proxy-login = \"ntlm\""),
-        (strange, Some("u:p"), "wants a login by Digest (407), not by Basic: have the relay's host exempted"),
+        (
+            strange,
+            Some("u:p"),
+            "wants a login by Digest (407), not by Basic: have the host that it was asked for exempted",
+        ),
         (b"HTTP/1.1 407 No\r\n\r\n", None, "set proxy-credentials"),
         (b"HTTP/1.1 407 No\r\n\r\n", Some("u:p"), "does not accept"),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", None, "have CONNECT to that host and port allowed"),
@@ -163,7 +167,30 @@ async fn every_refusal_says_what_to_do() {
         let (result, _) = answered(answer, credentials).await;
         let text = result.unwrap_err().to_string();
         assert!(text.contains(says), "{text}\n  should say: {says}");
+        is_of_no_other_target(&text);
     }
+}
+
+/// The proxy was asked for an identity provider on 8443: a text that speaks of the relay, or of 443, misleads.
+fn is_of_no_other_target(text: &str) {
+    assert!(!text.replace("[relay]", "").contains("relay") && !text.contains(" 443"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_says_nothing_is_told_with_what_it_was_asked_for() {
+    let target = Target { host: "idp.example".to_owned(), port: 8443 };
+    let (ours, _theirs) = tokio::io::duplex(1024);
+    let mut ours = Some(ours);
+    let open: Open<'_, _> = Box::new(move || {
+        let next = ours.take().ok_or_else(|| ProxyFault::Broken(std::io::ErrorKind::NotConnected.into()));
+        Box::pin(std::future::ready(next))
+    });
+    let Err(fault) = connect(open, &target, Box::new(Nobody), Duration::from_secs(5)).await else {
+        panic!("it connected");
+    };
+    let text = fault.to_string();
+    assert!(text.contains("did not answer CONNECT to idp.example:8443 within 5s"), "{text}");
+    is_of_no_other_target(&text);
 }
 
 /// A challenge in which the server tells no time.

@@ -8,6 +8,8 @@ pub mod body;
 pub mod checks;
 pub mod headers;
 mod io;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -47,6 +49,12 @@ pub struct Limits {
     pub http2_streams: u32,
     /// Resets of an HTTP/2 connection that were not yet looked at.
     pub http2_resets: usize,
+    /// What an HTTP/2 caller may send of one body before it is taken on.
+    pub stream_window: u32,
+    /// The same for all bodies of a connection. A slow application must not stall the connection's other uploads.
+    pub connection_window: u32,
+    /// How much of an answer may wait here for an HTTP/2 caller that does not read, before no further piece is taken.
+    pub send_buffer: usize,
 }
 
 impl Default for Limits {
@@ -59,6 +67,9 @@ impl Default for Limits {
             connection_idle_time: Duration::from_secs(300),
             http2_streams: 128,
             http2_resets: 64,
+            stream_window: 1 << 20,
+            connection_window: 16 << 20,
+            send_buffer: 256 << 10,
         }
     }
 }
@@ -143,6 +154,12 @@ pub async fn serve<S, B, H, F>(
                 }
                 // HTTP/1.1 has the time for heads; an HTTP/2 connection could otherwise stay for ever.
                 let idle = now.saturating_duration_since(busy_at);
+                // Nor does it end where a caller opens no window for answers that are done here and wait in hyper.
+                let longest = limits.connection_idle_time.saturating_add(limits.answer_idle_time);
+                if http2 && idle >= longest {
+                    tracing::debug!("a connection whose caller takes no answers was cut off");
+                    return;
+                }
                 if http2 && !leaving && idle >= limits.connection_idle_time {
                     leaving = true;
                     served.as_mut().graceful_shutdown();
@@ -183,9 +200,9 @@ fn builder(limits: &Limits, http2: bool, tasks: Tasks) -> Builder<Spawn> {
         // What our own refusals make: a few for each stream that may be open (CVE-2025-8671).
         .max_local_error_reset_streams(limits.http2_streams.saturating_mul(4).max(256) as usize)
         .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_send_buf_size(limits.send_buffer)
         .keep_alive_interval(limits.head_time)
         .keep_alive_timeout(limits.head_time);
     // As agreed in the TLS handshake; a client that agreed on nothing speaks HTTP/1.1 (RFC 9113, section 3.3).
@@ -205,10 +222,3 @@ where
         self.0.spawn_detached(task);
     }
 }
-
-/// What a caller may send of one body before the relay has taken it on.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for all bodies of a connection. A slow site must not stall the connection's other uploads.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// How much of an answer waits here for a caller's window.
-const SEND_BUFFER: usize = 256 << 10;

@@ -1,13 +1,16 @@
 //! What one site uses of the relay's way out.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::Settings;
+use super::{Network, Settings};
 use crate::common::host::HostPort;
 use crate::common::pace::{Day, Pace};
 
@@ -17,6 +20,7 @@ pub(super) struct Account {
     bytes_a_day: u64,
     open: AtomicU32,
     opening: Mutex<Pace>,
+    lookups: Arc<Semaphore>,
     bytes: Mutex<Pace>,
     day: Mutex<Day>,
     words: Mutex<Words>,
@@ -92,6 +96,7 @@ impl Account {
             bytes_a_day: settings.site_bytes_a_day.0,
             open: AtomicU32::new(0),
             opening: Mutex::new(opening),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             bytes: Mutex::new(Pace::new(rate, rate)),
             day: Mutex::default(),
             words: Mutex::new(Words { pace: Pace::new(1, LINES), left_out: 0 }),
@@ -107,6 +112,12 @@ impl Account {
             return None;
         }
         Place::take(&self.open, self.at_once)
+    }
+
+    /// The addresses of a name, once this site has a lookup to spare.
+    pub(super) async fn resolve(&self, network: &dyn Network, name: &str) -> io::Result<Vec<IpAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        network.lookup(name, place).await
     }
 
     /// Whether the day's bytes are used up.
@@ -183,5 +194,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Lookups of a site that may be under way: names that nobody answers for must not take those of all sites.
+const LOOKUPS: usize = 8;
 /// Lines of the log that a site may cause at once; then one a second.
 const LINES: u64 = 10;

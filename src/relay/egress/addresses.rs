@@ -24,6 +24,17 @@ pub(super) fn is_listed(address: IpAddr, also: &[IpNet]) -> bool {
     also.iter().any(|network| network.contains(&address))
 }
 
+/// The address of IPv4 to which a translator (NAT64) carries what is sent to this one.
+pub(super) fn translated(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V6(address) if NAT64.contains(&address) => {
+            let [.., a, b, c, d] = address.octets();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
+}
+
 fn ipv4(address: Ipv4Addr, also: &[IpNet]) -> Result<(), &'static str> {
     if METADATA4.contains(&address) {
         return Err("a cloud's metadata service");
@@ -44,9 +55,8 @@ fn ipv6(address: Ipv6Addr, also: &[IpNet]) -> Result<(), &'static str> {
         return if listed { Ok(()) } else { Err("loopback") };
     }
     // What leads into IPv4 is judged as that, or not dialled: no list of IPv6 networks opens a way around.
-    if NAT64.contains(&address) {
-        let [.., a, b, c, d] = address.octets();
-        return ipv4(Ipv4Addr::new(a, b, c, d), also);
+    if let Some(inner) = translated(address.into()) {
+        return ipv4(inner, also);
     }
     if let Some((_, kind)) = EMBEDDED.iter().find(|(network, _)| network.contains(&address)) {
         return Err(kind);

@@ -230,21 +230,20 @@ impl Inner {
             return Err(refused(Refusal::Quota, "the site's bytes of the day"));
         }
         let within = self.settings.connect_time;
-        match tokio::time::timeout(within, self.connect(&target)).await {
+        match tokio::time::timeout(within, self.connect(&target, account)).await {
             Ok(connected) => connected.map(|host| (target, [place, whole], host)),
             Err(_) => Err(refused(Refusal::TooSlow, "name and connection took too long")),
         }
     }
 
     /// Resolves once, judges every address, and dials those that were judged.
-    async fn connect(&self, target: &HostPort) -> Result<Box<dyn Stream>, Refused> {
+    async fn connect(&self, target: &HostPort, account: &Account) -> Result<Box<dyn Stream>, Refused> {
         let found = match &target.host {
             Host::Address(address) => vec![*address],
             // Never asked of DNS (RFC 6761, section 6.3).
             host if host.is_localhost() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            Host::Name(name) => self
-                .network
-                .lookup(name)
+            Host::Name(name) => account
+                .resolve(self.network.as_ref(), name)
                 .await
                 .map_err(|error| Refused { reason: Refusal::Unresolved, detail: error.to_string() })?,
         };
@@ -269,11 +268,13 @@ impl Inner {
     fn judge(&self, address: IpAddr, port: u16) -> Result<IpAddr, &'static str> {
         let also = &self.settings.also_networks;
         let address = addresses::judge(address, also)?;
-        if self.network.is_own(address) {
+        // A translator brings what goes to NAT64 back to this machine.
+        let ends_at = addresses::translated(address).map_or(address, IpAddr::V4);
+        if self.network.is_own(address) || self.network.is_own(ends_at) {
             if self.own_ports.contains(&port) {
                 return Err("this relay itself");
             }
-            if !addresses::is_listed(address, also) {
+            if !addresses::is_listed(ends_at, also) {
                 return Err("this machine's own");
             }
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::common::tasks::Tasks;
 use crate::net::dial;
@@ -13,8 +13,12 @@ use crate::net::http_client::Stream;
 
 /// Names, connections, and this machine's own addresses.
 pub trait Network: Send + Sync {
-    /// The addresses of a name.
-    fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// The addresses of a name. `place` is kept until the lookup is over, whoever still waits for it.
+    fn lookup<'a>(
+        &'a self,
+        name: &'a str,
+        place: OwnedSemaphorePermit,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
     /// A connection to one of these addresses, and to no other.
     fn connect<'a>(&'a self, addresses: &'a [SocketAddr]) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
     /// Whether an address is this machine's own.
@@ -35,15 +39,19 @@ impl System {
 }
 
 impl Network for System {
-    fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn lookup<'a>(
+        &'a self,
+        name: &'a str,
+        place: OwnedSemaphorePermit,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         let name = name.to_owned();
         Box::pin(async move {
             let closed = |_| io::Error::other("the relay stops");
             let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(closed)?;
-            // A lookup holds a thread to its end, whoever still waits for it; so long it keeps its place.
+            // A lookup holds a thread to its end, whoever still waits for it; so long it keeps its places.
             let looking = self.tasks.spawn_detached(async move {
                 let found = dial::lookup(&name).await;
-                drop(permit);
+                drop((permit, place));
                 found
             });
             looking.await.map_err(io::Error::other)?
@@ -59,5 +67,5 @@ impl Network for System {
     }
 }
 
-/// How many lookups may be under way.
+/// How many lookups of all sites may be under way.
 const LOOKUPS: usize = 32;

@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
 use tokio::io::duplex;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -13,6 +14,8 @@ use super::*;
 struct Outside {
     answers: Mutex<Vec<Vec<IpAddr>>>,
     lookups: AtomicU32,
+    /// Lookups of names in `mute.example`, which never end: each holds its place.
+    mute: Mutex<Vec<OwnedSemaphorePermit>>,
     dialled: Mutex<Vec<Vec<SocketAddr>>>,
     own: Vec<IpAddr>,
     silent: bool,
@@ -31,8 +34,16 @@ impl Outside {
 }
 
 impl Network for Outside {
-    fn lookup<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+    fn lookup<'a>(
+        &'a self,
+        name: &'a str,
+        place: OwnedSemaphorePermit,
+    ) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
+        if name.ends_with(".mute.example") {
+            self.mute.lock().unwrap().push(place);
+            return Box::pin(std::future::pending());
+        }
         let mut answers = self.answers.lock().unwrap();
         let answer = match answers.len() {
             0 => Err(io::Error::other(format!("{name} is unknown"))),
@@ -233,6 +244,66 @@ async fn this_machine_is_not_reached_by_its_public_addresses_either() {
     bench.ask("a.example.com:8443").await.unwrap();
     let (reason, detail) = bench.ask("a.example.com:443").await.unwrap_err();
     assert_eq!((reason, detail.as_str()), (Refusal::ForbiddenAddress, "1.2.3.4 is this relay itself"));
+}
+
+#[tokio::test]
+async fn this_machine_is_not_reached_through_a_translator_either() {
+    // The relay's own address as NAT64 writes it, by name and as a literal.
+    let own: IpAddr = "1.2.3.4".parse().unwrap();
+    let outside = || Outside { own: vec![own], ..Outside::answering(&[&["64:ff9b::1.2.3.4"]]) };
+    let allow: Vec<HostPattern> = ["a.example.com:443", "a.example.com:8443", "[64:ff9b::102:304]:8443"]
+        .map(|text| text.parse().unwrap())
+        .into();
+    let bench = Bench::new(outside(), Settings { allow: allow.clone(), ..settings() });
+    for (target, whose) in [
+        ("a.example.com:443", "64:ff9b::102:304 is this relay itself"),
+        ("a.example.com:8443", "64:ff9b::102:304 is this machine's own"),
+        ("[64:ff9b::102:304]:8443", "64:ff9b::102:304 is this machine's own"),
+    ] {
+        let (reason, detail) = bench.ask(target).await.unwrap_err();
+        assert_eq!((reason, detail.as_str()), (Refusal::ForbiddenAddress, whose), "{target}");
+    }
+    assert!(bench.outside.dialled().is_empty());
+    // A list opens it as far as it opens the address itself; one of IPv6 opens nothing.
+    for (network, opens) in [("1.2.3.0/24", true), ("64:ff9b::/96", false)] {
+        let also_networks = vec![network.parse().unwrap()];
+        let bench = Bench::new(outside(), Settings { allow: allow.clone(), also_networks, ..settings() });
+        assert_eq!(bench.ask("a.example.com:8443").await.is_ok(), opens, "{network}");
+        assert_eq!(bench.refused("a.example.com:443").await, Refusal::ForbiddenAddress, "{network}");
+    }
+    // Others are reached by it.
+    let bench =
+        Bench::new(Outside { own: vec![own], ..Outside::answering(&[&["64:ff9b::1.1.1.1"]]) }, settings());
+    bench.ask("login.example.com:443").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_without_an_answer_take_no_lookups_of_other_sites() {
+    let allow = vec!["*.mute.example:443".parse().unwrap(), "login.example.com:443".parse().unwrap()];
+    let bench = Bench::new(
+        Outside::answering(&[&["1.1.1.1"]]),
+        Settings { allow, site_connections: 100, ..settings() },
+    );
+    let account = bench.account();
+    let inner = &bench.egress.0;
+    let who = from(false);
+    let silent = async |number: u32| {
+        let opened = inner.open(&who, &format!("a{number}.mute.example:443"), &account).await.map(|_| ());
+        opened.map_err(|refused| refused.reason)
+    };
+    let all = futures_util::future::join_all((0..40).map(&silent)).await;
+    assert!(all.iter().all(|one| *one == Err(Refusal::TooSlow)), "{all:?}");
+    // The askers are gone, the lookups are not: still no further one begins, of any name.
+    assert_eq!(bench.outside.lookups.load(Ordering::SeqCst), 8);
+    assert_eq!(bench.refused("login.example.com:443").await, Refusal::TooSlow);
+    assert_eq!(bench.outside.lookups.load(Ordering::SeqCst), 8);
+    let other: SiteName = "other".parse().unwrap();
+    bench.egress.allow(&other, Vec::new());
+    let elsewhere = Arc::clone(&inner.sites()[&other].account);
+    let reached = inner.open(&From { site: other, ..from(false) }, "login.example.com:443", &elsewhere).await;
+    assert!(reached.is_ok(), "another site has its own");
+    bench.outside.mute.lock().unwrap().pop();
+    bench.ask("login.example.com:443").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

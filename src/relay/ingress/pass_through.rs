@@ -43,6 +43,7 @@ enum Refusal {
     Crowded,
     RateLimited,
     NameUnknown,
+    AgentRefused,
     AgentLost,
 }
 
@@ -56,6 +57,7 @@ impl Refusal {
             Self::Crowded => "connections-at-once",
             Self::RateLimited => "connections-a-second",
             Self::NameUnknown => "name-unknown",
+            Self::AgentRefused => "agent-refused",
             Self::AgentLost => "agent-lost",
         }
     }
@@ -65,7 +67,7 @@ impl Refusal {
         match self {
             Self::SiteUnknown | Self::NameUnknown => AlertDescription::UnrecognisedName,
             Self::SitePaused => AlertDescription::AccessDenied,
-            Self::SiteOffline | Self::Crowded | Self::RateLimited | Self::AgentLost => {
+            Self::SiteOffline | Self::Crowded | Self::RateLimited | Self::AgentRefused | Self::AgentLost => {
                 AlertDescription::InternalError
             }
         }
@@ -130,6 +132,7 @@ async fn through(
     match joined.end {
         // The client has heard nothing yet, so it can be told.
         SpliceEnd::Reset(ResetCode::Unsupported) if joined.received == 0 => Err(Refusal::NameUnknown),
+        SpliceEnd::Reset(ResetCode::Refused) if joined.received == 0 => Err(Refusal::AgentRefused),
         SpliceEnd::Lost | SpliceEnd::Reset(_) if joined.received == 0 => Err(Refusal::AgentLost),
         SpliceEnd::Finished => Ok("finished"),
         SpliceEnd::Reset(_) => Ok("reset"),

@@ -88,6 +88,68 @@ async fn connections_of_a_site_are_bounded() {
 }
 
 #[tokio::test]
+async fn connections_of_the_agent_are_bounded_too_and_the_bound_follows_the_file() {
+    let upstream = Upstream::start().await;
+    let mut site = start_with(&upstream.url(), |world| {
+        world.edit_agent("[pass-through]", "[pass-through]\nconnections = 2");
+    })
+    .await;
+    let speaks = Speaks::http1();
+    let first = connect(&site, CUSTOMER, &speaks).await.unwrap();
+    let _second = connect(&site, &direct_host(), &speaks).await.unwrap();
+    assert_eq!(alert(connect(&site, CUSTOMER, &speaks).await), AlertDescription::InternalError);
+    let metrics = crate::support::client::plain_get(site.world.operator_port, "/metrics").await;
+    let counted = "passed_connections_total{site=\"acme\",result=\"agent-refused\"} 1";
+    assert!(metrics.contains(counted), "{counted} in\n{metrics}");
+    // Those that are open, and the terminated way, go on.
+    assert_eq!(site.world.status().await["pass_through"]["connections"], 2);
+    assert_eq!(site.client.get(&host(), "/jira/rest/api/2/myself").await.unwrap().status, 200);
+    let wanted = request(&site, &speaks, Method::GET, CUSTOMER, "/jira/rest/api/2/myself");
+    assert_eq!(call(first, wanted.body(Bytes::new()).unwrap()).await.unwrap().0.status, 200);
+    // That one's place is free again.
+    eventually("its place is given back", std::time::Duration::from_secs(10), async || {
+        connect(&site, CUSTOMER, &speaks).await.is_ok()
+    })
+    .await;
+    let mark = site.agent.mark();
+    site.world.edit_agent("connections = 2", "connections = 1");
+    site.agent.line_after(mark, "read again and in force").await;
+    assert_eq!(alert(connect(&site, CUSTOMER, &speaks).await), AlertDescription::InternalError);
+}
+
+/// The windows that a server of HTTP/2 gives at once: of each stream, and of the connection (RFC 9113, section 6.5.2
+/// and 6.9).
+async fn windows(site: &Running, name: &str) -> (u32, u32) {
+    let mut stream = connect(site, name, &Speaks::http2()).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let (mut of_stream, mut of_connection) = (None, None);
+    while of_stream.is_none() || of_connection.is_none() {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload).await.unwrap();
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+        match head[3] {
+            4 if head[4] == 0 => {
+                let initial = payload.chunks_exact(6).find(|setting| setting[..2] == [0, 4]);
+                of_stream = Some(initial.map_or(65_535, |setting| number(&setting[2..])));
+            }
+            8 if head[5..] == [0; 4] => of_connection = Some(65_535 + number(&payload)),
+            _ => {}
+        }
+    }
+    (of_stream.unwrap(), of_connection.unwrap())
+}
+
+#[tokio::test]
+async fn the_agent_gives_smaller_windows_than_the_relay() {
+    let upstream = Upstream::start().await;
+    let site = start(&upstream.url()).await;
+    assert_eq!(windows(&site, CUSTOMER).await, (256 << 10, 1 << 20));
+    assert_eq!(windows(&site, &host()).await, (1 << 20, 16 << 20));
+}
+
+#[tokio::test]
 async fn without_a_name_or_for_another_one_tls_ends_at_the_relay() {
     let upstream = Upstream::start().await;
     let site = start(&upstream.url()).await;

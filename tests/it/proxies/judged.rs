@@ -87,7 +87,7 @@ impl Squid {
     async fn logged(&self, what: &str) {
         let log = self.folder.path().join("access.log");
         let read = || std::fs::read_to_string(&log).unwrap_or_default();
-        eventually(&format!("{what} in squid's log"), Duration::from_secs(10), async || {
+        eventually(&format!("{what} in squid's log"), Duration::from_secs(30), async || {
             read().lines().any(|line| line.contains("TCP_TUNNEL/200") && line.contains(what))
         })
         .await;

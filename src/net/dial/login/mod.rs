@@ -224,5 +224,4 @@ fn offered(challenges: &[Challenge]) -> String {
     challenges.iter().map(|challenge| challenge.scheme.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-const HELPER: &str =
-    "have the relay's host exempted from login there, or run a local helper proxy such as cntlm";
+const HELPER: &str = "have the host that it was asked for exempted from login there, or run a local helper proxy such as cntlm";

@@ -20,14 +20,19 @@ pub enum ProxyFault {
     Tls(#[source] HandshakeFault),
     /// It broke the connection off.
     #[error(
-        "broke the connection off before it answered CONNECT: check that it is an HTTP proxy and allows CONNECT to port 443"
+        "broke the connection off before it answered CONNECT: check that it is an HTTP proxy and allows CONNECT to the host and port that it was asked for"
     )]
     Broken(#[source] io::Error),
     /// No answer in time.
     #[error(
-        "did not answer CONNECT within {0:?}: check that it is an HTTP proxy, and that it can reach the relay"
+        "did not answer CONNECT to {target} within {within:?}: check that it is an HTTP proxy, and that it can reach that host"
     )]
-    TooSlow(Duration),
+    TooSlow {
+        /// Where to.
+        target: Target,
+        /// The time it had.
+        within: Duration,
+    },
     /// The login.
     #[error(transparent)]
     Login(#[from] LoginFault),
@@ -56,7 +61,7 @@ pub enum ProxyFault {
     },
     /// It agreed, and then sent a page of its own.
     #[error(
-        "agreed to connect to {0} and then sent a web page instead: perhaps somebody must log in at it in a browser; have the relay's host exempted"
+        "agreed to connect to {0} and then sent a web page instead: perhaps somebody must log in at it in a browser; have that host exempted"
     )]
     Page(Target),
     /// Not HTTP.

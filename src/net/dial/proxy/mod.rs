@@ -42,8 +42,9 @@ pub(super) async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let slow = || ProxyFault::TooSlow { target: target.clone(), within };
     let begun = tokio::time::timeout(within, login.begin()).await;
-    let mut says = begun.map_err(|_| ProxyFault::TooSlow(within))??;
+    let mut says = begun.map_err(|_| slow())??;
     let mut kept = None;
     for _ in 0..MAX_LEGS {
         let stream = match kept.take() {
@@ -51,7 +52,7 @@ where
             None => open().await?,
         };
         let asked = tokio::time::timeout(within, leg(stream, target, says.as_ref())).await;
-        let challenges = match asked.map_err(|_| ProxyFault::TooSlow(within))?? {
+        let challenges = match asked.map_err(|_| slow())?? {
             Leg::Connected(stream) => return Ok(stream),
             Leg::Login { challenges, stream } => {
                 kept = stream;
@@ -59,7 +60,7 @@ where
             }
         };
         let answered = tokio::time::timeout(within, login.answer(&challenges)).await;
-        says = Some(answered.map_err(|_| ProxyFault::TooSlow(within))??);
+        says = Some(answered.map_err(|_| slow())??);
         if kept.is_none() && login.holds_connection() {
             return Err(ProxyFault::LoginCutOff);
         }
@@ -117,8 +118,8 @@ fn request(target: &Target, authorization: Option<&Secret<String>>) -> Secret<St
 fn refused(head: Head, target: &Target) -> ProxyFault {
     let hint = match head.status {
         401 | 403 | 405 => "have CONNECT to that host and port allowed at the proxy",
-        502..=504 => "it can't reach that host itself: check the relay's address and the proxy's own way out",
-        301..=399 => "it leads elsewhere, perhaps to a login page: have the relay's host exempted",
+        502..=504 => "it can't reach that host itself: check the host's address and the proxy's own way out",
+        301..=399 => "it leads elsewhere, perhaps to a login page: have that host exempted",
         429 => "it has too many connections of this machine: the agent tries again by itself",
         _ => "ask whoever runs the proxy",
     };
