@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Interval;
 
@@ -211,22 +211,15 @@ impl Splice<'_> {
         self.stream.handle.shared.with_session(|session, _| session.send_data(id, piece));
     }
 
-    fn poll_read(&self, context: &mut Context<'_>, room: usize) -> Poll<io::Result<Option<Bytes>>> {
-        loop {
-            ready!(self.socket.poll_read_ready(context))?;
-            let read = BUFFER.with_borrow_mut(|buffer| {
-                buffer.resize(READ, 0);
-                let into = buffer.get_mut(..room.min(READ)).unwrap_or_default();
-                let read = self.socket.try_read(into)?;
-                Ok::<_, io::Error>(buffer.get(..read).map(Bytes::copy_from_slice).unwrap_or_default())
-            });
-            match read {
-                Ok(piece) if piece.is_empty() => return Poll::Ready(Ok(None)),
-                Ok(piece) => return Poll::Ready(Ok(Some(piece))),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+    /// Not `try_read`: the poll knows that a short read has emptied the socket, and spares asking again.
+    fn poll_read(&mut self, context: &mut Context<'_>, room: usize) -> Poll<io::Result<Option<Bytes>>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(READ, 0);
+            let mut into = ReadBuf::new(buffer.get_mut(..room.min(READ)).unwrap_or_default());
+            ready!(Pin::new(&mut *self.socket).poll_read(context, &mut into))?;
+            let read = into.filled();
+            Poll::Ready(Ok((!read.is_empty()).then(|| Bytes::copy_from_slice(read))))
+        })
     }
 
     /// From the stream into the socket.
