@@ -55,10 +55,19 @@ impl Bench {
 
     /// Until what failed works again.
     async fn recovered(&self) {
-        while self.audit.failure().is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("what failed works again", async || self.audit.failure().is_none()).await;
     }
+}
+
+/// The writer works by itself: its state is asked for until it is there, for a minute at most.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..6000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within a minute");
 }
 
 fn signer() -> Signer {
@@ -188,13 +197,9 @@ async fn retention_leaves_a_signed_checkpoint() {
     bench.clock.advance(Duration::from_secs(7200));
     // The writer looks when there is something to write, then notes what it removed.
     bench.audit.intent(&Record::new(Event::Pause)).await.unwrap();
-    let removed = loop {
-        let lines = bench.lines().await;
-        if let Some(line) = lines.iter().find(|line| line.contains("\"checkpoint\"")) {
-            break line.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+    let checkpoint = async || bench.lines().await.into_iter().find(|line| line.contains("\"checkpoint\""));
+    until("old records are removed", async || checkpoint().await.is_some()).await;
+    let removed = checkpoint().await.unwrap();
     assert_eq!(
         (member(&removed, "removed_to"), member(&removed, "head")),
         (6.into(), before.head.to_string().into())
@@ -221,9 +226,7 @@ async fn beyond_its_size_the_oldest_go_and_the_newest_block_stays() {
     // One page of the writer's tending is behind us at the start; the next comes with time.
     bench.clock.advance(Duration::from_secs(601));
     bench.audit.intent(&Record::new(Event::Pause)).await.unwrap();
-    while bench.store.audit_size().await.unwrap().records > 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("two records are left", async || bench.store.audit_size().await.unwrap().records <= 2).await;
     let found = verify(&bench.store, vec![]).await.unwrap();
     assert!(found.broken.is_none() && found.first > 1, "{found:?}");
 }
