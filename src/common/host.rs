@@ -188,13 +188,8 @@ fn read_host(text: &str) -> Option<Host> {
 /// Letters, digits and hyphens, none of these at an end (RFC 1123, section 2.1); two hyphens in the third place mark
 /// an encoded name, of which only `xn--` exists (RFC 5891, section 4.2.3.1).
 fn is_label(label: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let encoded = label.get(2..4) == Some("--");
-    (1..=63).contains(&label.len())
-        && label.bytes().all(plain)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && (!encoded || (label.starts_with("xn--") && label.len() > 4))
+    super::host_name::is_label(label) && (!encoded || (label.starts_with("xn--") && label.len() > 4))
 }
 
 fn is_localhost(name: &str) -> bool {

@@ -37,18 +37,19 @@ impl HostName {
     }
 }
 
+/// Whether it is one part of a domain name, in lower case (RFC 1035, section 2.3.1, and RFC 1123, section 2.1).
+pub fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 impl FromStr for HostName {
     type Err = HostNameFault;
     fn from_str(text: &str) -> Result<Self, HostNameFault> {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| inner(byte) || byte == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
         let is_address = text.parse::<IpAddr>().is_ok();
-        if text.len() <= 253 && text.contains('.') && !is_address && text.split('.').all(label) {
+        if text.len() <= 253 && text.contains('.') && !is_address && text.split('.').all(is_label) {
             Ok(Self(text.to_owned()))
         } else {
             Err(HostNameFault(text.chars().filter(|letter| !letter.is_control()).take(80).collect()))

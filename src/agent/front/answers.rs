@@ -87,7 +87,7 @@ async fn fits(room: &mut Option<Room>, length: usize, limit: usize, signing: &Si
         return false;
     }
     if length > LITTLE && room.is_none() {
-        *room = signing.room(PATIENCE).await;
+        *room = signing.room_for_answer(PATIENCE).await;
         return room.is_some();
     }
     true

@@ -49,7 +49,7 @@ where
     // What is longer than what is held takes no place: it passes.
     let may_be_held = |length: u64| length > LITTLE as u64 && length <= hold.0;
     let much = declared.is_none_or(may_be_held) && hold.as_usize() > LITTLE;
-    let room = if much { signing.room(Duration::ZERO).await } else { None };
+    let room = if much { signing.room_for_body() } else { None };
     let hold = if much && room.is_none() { LITTLE as u64 } else { hold.0 };
     let (hashing, body) = (Some(digests.begin()), Box::pin(body));
     let mut body = Digested { body, digests, hashing, ready: VecDeque::new(), held: None, room };

@@ -38,8 +38,10 @@ struct Inner {
     store: Store,
     clock: Clock,
     memory: Mutex<Memory>,
-    /// Places for those that hold more than a little.
-    room: Arc<Semaphore>,
+    /// Places for bodies of calls that are held, and are more than a little.
+    bodies: Arc<Semaphore>,
+    /// The same for answers: no upload may cost another caller its answer's signature.
+    answers: Arc<Semaphore>,
     /// When the store forgot what is over. Seconds since 1970.
     forgot: Mutex<u64>,
 }
@@ -68,14 +70,20 @@ impl Signing {
             store,
             clock,
             memory: Mutex::new(memory),
-            room: Arc::new(Semaphore::new(PLACES)),
+            bodies: Arc::new(Semaphore::new(PLACES)),
+            answers: Arc::new(Semaphore::new(PLACES)),
             forgot: Mutex::new(0),
         })))
     }
 
-    /// A place to hold up to `hold` or `hold-answer` bytes; none where all are taken, and stay so.
-    pub async fn room(&self, patience: Duration) -> Option<Room> {
-        let place = Arc::clone(&self.0.room).acquire_owned();
+    /// A place to hold up to `hold` bytes of a call; none where all are taken.
+    pub fn room_for_body(&self) -> Option<Room> {
+        Arc::clone(&self.0.bodies).try_acquire_owned().ok().map(Room)
+    }
+
+    /// A place to hold up to `hold-answer` bytes of an answer; none where all are taken, and stay so.
+    pub async fn room_for_answer(&self, patience: Duration) -> Option<Room> {
+        let place = Arc::clone(&self.0.answers).acquire_owned();
         tokio::time::timeout(patience, place).await.ok()?.ok().map(Room)
     }
 

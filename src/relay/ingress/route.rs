@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::common::host_name::is_label;
 use crate::common::problem::{Code, Problem};
 use crate::relay::registry::{NamedSite, PassThroughNames};
 
@@ -18,16 +19,9 @@ pub struct ZoneFault(String);
 impl FromStr for Zone {
     type Err = ZoneFault;
     fn from_str(text: &str) -> Result<Self, ZoneFault> {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| inner(byte) || byte == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
         // Room for a site's name before it (RFC 1035, section 2.3.4: 253 characters in all).
         let address = text.parse::<std::net::IpAddr>().is_ok();
-        if text.len() <= 189 && !address && text.split('.').all(label) {
+        if text.len() <= 189 && !address && text.split('.').all(is_label) {
             Ok(Self(text.to_owned()))
         } else {
             Err(ZoneFault(text.chars().take(80).collect()))
